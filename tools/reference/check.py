@@ -1,0 +1,125 @@
+"""Holds a built `pagelm` against PyTorch, PyPI `gguf` and PyPI tokenizers, and prints what was measured.
+
+    python check.py --pagelm target/release/pagelm [--only tiny,wide] [--vocab encoder.json --merges vocab.bpe]
+
+Errors are max|a-b| / max|b|. See README.md for the bars.
+"""
+
+import argparse
+import dataclasses
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import bpe
+import ggufio
+import refmodels as ref
+import textmodel
+from cli import Pagelm, Score
+from gpt2_goldens import write_folder
+
+PLAIN_BAR, EMULATED_BAR, MEDIAN_BAR = 2e-4, 1e-3, 1e-4
+BLOCK = (ggufio.FORMATS["q8_0"], ggufio.FORMATS["q4_0"])
+
+
+def references(spec, path, plain):
+    """PyTorch's logits for the weights in a file: dequantised, and with int8 activations where they apply.
+    A converter may have folded the attention scale into the weights, so the file is run as a plain GPT-2."""
+    _, types, weights = ggufio.read(path)
+    if not spec.attn_bias:
+        weights = {**weights, **{k: 0 for k in ref.state(plain) if k.endswith(("attn_qkv.bias", "attn_output.bias"))}}
+    unfolded = dataclasses.replace(spec, inverse_layer_scale=False, scale_attn=True)
+    model, ids = ref.with_weights(unfolded, weights), ref.sequence(spec)
+    exact = ref.logits(model, ids)
+    if not any(t in BLOCK for t in types.values()):
+        return exact, None
+    return exact, ref.logits(ref.hook_int8(model, types), ids)
+
+
+def check_logits(score, pagelm, spec, path, source, original):
+    fmt, ids = path.stem.rsplit(".", 1)[1], ref.sequence(spec)
+    exact, emulated = references(spec, path, original)
+    ours = pagelm.logits(path, ids)
+    target = exact if emulated is None else emulated
+    worst = ref.distance(ours, target)
+    median = float(np.median(np.abs(ours - target).max(1)) / np.abs(target).max())
+    moved, shift = ref.distance(ours, exact), ref.distance(exact, ref.logits(original, ids))
+    ok = worst <= (PLAIN_BAR if emulated is None else EMULATED_BAR) and median <= MEDIAN_BAR
+    if emulated is not None:
+        ok = ok and moved <= shift
+    else:
+        # F32 must also be the original model itself, whatever the converter did to the weights
+        ok = ok and (fmt != "f32" or ref.distance(ours, ref.logits(original, ids)) <= PLAIN_BAR)
+    same = all(np.array_equal(ours, pagelm.logits(path, ids, *o)) for o in [("--batch", 1), ("--batch", 7), ("--isa", "scalar")])
+    score.row(ok and same, f"{spec.name:12} {fmt:5} {source:5} {worst:9.1e} {median:9.1e} {moved:9.1e} {shift:9.1e}",
+              "same bits" if same else "BITS DIFFER")
+
+
+def check_bytes(score, ours, theirs):
+    """Our converter's file against one written by PyPI `gguf` from the same weights, tensor by tensor."""
+    a, b = ggufio.raw(ours), ggufio.raw(theirs)
+    wrong = [k for k in a.keys() | b.keys() if a.get(k) != b.get(k)]
+    score.row(not wrong, f"{ours.name}: {len(a)} tensors as PyPI gguf writes them", f"but {wrong}" if wrong else "")
+
+
+def check_model(score, pagelm, spec, tmp):
+    model, folder = ref.build(spec), tmp / spec.name
+    write_folder(folder, spec, model)
+    for fmt in ggufio.FORMATS:
+        ours, theirs = tmp / f"{spec.name}.{fmt}.gguf", tmp / f"{spec.name}-gguf.{fmt}.gguf"
+        pagelm.convert(folder, ours, fmt)
+        check_logits(score, pagelm, spec, ours, "ours", model)
+        if spec.inverse_layer_scale or not spec.scale_attn:
+            continue  # GGUF has no key for it: PyPI gguf cannot be asked
+        ggufio.write(theirs, spec, ref.state(model), fmt)
+        check_logits(score, pagelm, spec, theirs, "gguf", model)
+        if not spec.quant_pos:  # a choice of this script's own, to have more tensors quantised
+            check_bytes(score, ours, theirs)
+
+
+def check_text(score, pagelm, tmp, vocab, merges):
+    model = textmodel.folder(tmp / "text", textmodel.TIED, vocab, merges)
+    path = tmp / "text.f32.gguf"
+    pagelm.convert(tmp / "text", path, "f32")
+    judges = bpe.judges(vocab, merges)
+    texts = [textmodel.PROMPT, "<|endoftext|> is only text here", *bpe.random_texts(60), "\n".join(bpe.random_texts(3000, 8))]
+    for name, encode in judges.items():
+        wrong = [t for t in texts if ours_ids(pagelm, path, tmp, t) != encode(t)]
+        score.row(not wrong, f"{len(texts)} texts of random Unicode as {name} encodes them", ascii(wrong[:1]) if wrong else "")
+    prompt_ids, ids = pagelm.generate(path, textmodel.PROMPT, 40)
+    want, margins = ref.greedy(model, prompt_ids, 40)
+    same = next((i for i, (a, b) in enumerate(zip(ids, want)) if a != b), len(want))
+    score.row(prompt_ids == judges["tiktoken"](textmodel.PROMPT) and ids == want,
+              f"40 greedy tokens as PyTorch's: {same} agree, smallest margin {min(margins):.4f}")
+
+
+def ours_ids(pagelm, model, tmp, text):
+    file = tmp / "text.txt"
+    file.write_text(text, encoding="utf-8", newline="")
+    return pagelm.tokenize(model, file)
+
+
+def main():
+    args = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    args.add_argument("--pagelm", type=Path, default=Path("target/release/pagelm"))
+    args.add_argument("--only", help="comma-separated model names", default=",".join(ref.SPECS))
+    args.add_argument("--vocab", type=Path, help="GPT-2's encoder.json or vocab.json: the text checks as well")
+    args.add_argument("--merges", type=Path, help="GPT-2's vocab.bpe or merges.txt")
+    a = args.parse_args()
+    torch.set_num_threads(1)
+    score, pagelm = Score(), Pagelm(a.pagelm.resolve())
+    with tempfile.TemporaryDirectory() as tmp:
+        print("      model        form  file    max err    median  vs dequ.    format")
+        for name in a.only.split(","):
+            check_model(score, pagelm, ref.SPECS[name], Path(tmp))
+        if a.vocab and a.merges:
+            check_text(score, pagelm, Path(tmp), a.vocab, a.merges)
+        else:
+            print("      no --vocab and --merges: text not checked")
+    score.finish()
+
+
+if __name__ == "__main__":
+    main()
