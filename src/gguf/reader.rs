@@ -1,0 +1,263 @@
+//! The walk over a file's header that checks it, and the getters that trust the check.
+#![forbid(unsafe_code)]
+
+use super::value::{Cursor, Value};
+use super::{MAGIC_PACKED, MAGIC_PLAIN};
+use crate::error::{Error, Result};
+use crate::quant::DType;
+
+const ALIGNMENT_KEY: &[u8] = b"general.alignment";
+const DEFAULT_ALIGNMENT: u64 = 32;
+const MAX_ALIGNMENT: u64 = 1 << 16;
+/// ggml's own limit.
+const MAX_DIMS: u32 = 4;
+
+/// A parsed header: metadata, tensor descriptions, and where the data lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Gguf<'a> {
+    file: &'a [u8],
+    packed: bool,
+    n_kv: u64,
+    n_tensors: u64,
+    kv_start: usize,
+    tensors_start: usize,
+    alignment: u64,
+    data_start: u64,
+    file_size: u64,
+}
+
+impl<'a> Gguf<'a> {
+    /// Parses and checks the whole header. The tensor data behind it may still
+    /// be missing: [`Gguf::file_size`] says how long the file will be.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`] if the header is not complete; else what is wrong
+    /// with the file, and where.
+    pub fn parse(file: &'a [u8]) -> Result<Self> {
+        let mut cursor = Cursor::at(file, 0);
+        let packed = match cursor.u32()?.to_le_bytes() {
+            MAGIC_PLAIN => false,
+            MAGIC_PACKED => true,
+            _ => return Err(Error::BadMagic),
+        };
+        let version = cursor.u32()?;
+        if !(2..=3).contains(&version) {
+            return Err(Error::BadVersion { version });
+        }
+        let n_tensors = cursor.u64()?;
+        let n_kv = cursor.u64()?;
+        let kv_start = cursor.pos;
+        let alignment = check_metadata(&mut cursor, n_kv)?;
+        let tensors_start = cursor.pos;
+        let data_size = check_tensors(&mut cursor, n_tensors, alignment)?;
+        // A file of metadata alone may end without the padding.
+        let end = cursor.pos as u64;
+        let data_start = if n_tensors == 0 { end } else { align_up(end, alignment)? };
+        let file_size = data_start.checked_add(data_size).ok_or(Error::TooLarge)?;
+        usize::try_from(file_size).map_err(|_| Error::TooLarge)?;
+        if data_start > file.len() as u64 {
+            return Err(Error::Truncated { offset: file.len() as u64, need: data_start });
+        }
+        Ok(Self {
+            file,
+            packed,
+            n_kv,
+            n_tensors,
+            kv_start,
+            tensors_start,
+            alignment,
+            data_start,
+            file_size,
+        })
+    }
+
+    /// The bytes this view was parsed from.
+    #[must_use]
+    pub fn file(&self) -> &'a [u8] {
+        self.file
+    }
+
+    /// Whether the matrices are packed.
+    #[must_use]
+    pub fn is_packed(&self) -> bool {
+        self.packed
+    }
+
+    /// Where the tensor data begins.
+    #[must_use]
+    pub fn data_start(&self) -> usize {
+        self.data_start as usize
+    }
+
+    /// The size of the whole file in bytes.
+    #[must_use]
+    pub fn file_size(&self) -> u64 {
+        self.file_size
+    }
+
+    /// How many tensors the file describes.
+    #[must_use]
+    pub fn n_tensors(&self) -> u64 {
+        self.n_tensors
+    }
+
+    /// All metadata, in file order.
+    #[must_use]
+    pub fn metadata(&self) -> MetadataIter<'a> {
+        MetadataIter { cursor: Cursor::at(self.file, self.kv_start), left: self.n_kv }
+    }
+
+    /// The first value under `key`.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<Value<'a>> {
+        self.metadata().find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| value)
+    }
+
+    /// All tensor descriptions, in file order, which is also the order of their data.
+    #[must_use]
+    pub fn tensors(&self) -> TensorIter<'a> {
+        TensorIter {
+            cursor: Cursor::at(self.file, self.tensors_start),
+            left: self.n_tensors,
+            data_start: self.data_start,
+        }
+    }
+}
+
+/// Walks the metadata, and returns the alignment it states.
+fn check_metadata(cursor: &mut Cursor<'_>, n_kv: u64) -> Result<u64> {
+    let mut alignment = DEFAULT_ALIGNMENT;
+    for _ in 0..n_kv {
+        let here = *cursor;
+        let (key, value) = key_value(cursor)?;
+        if key == ALIGNMENT_KEY {
+            alignment = value
+                .as_u64()
+                .filter(|a| a.is_power_of_two() && (8..=MAX_ALIGNMENT).contains(a))
+                .ok_or_else(|| here.corrupt("general.alignment is not a power of two from 8 to 65536"))?;
+        }
+    }
+    Ok(alignment)
+}
+
+/// Walks the tensor descriptions, and returns the size of the data they describe.
+fn check_tensors(cursor: &mut Cursor<'_>, n_tensors: u64, alignment: u64) -> Result<u64> {
+    let mut next = 0u64;
+    let mut end = 0u64;
+    for _ in 0..n_tensors {
+        let here = *cursor;
+        let info = tensor_info(cursor, 0)?;
+        if info.offset != next {
+            return Err(here.corrupt("a tensor's data does not follow the one before it"));
+        }
+        end = next.checked_add(info.size).ok_or(Error::TooLarge)?;
+        next = align_up(end, alignment)?;
+    }
+    Ok(end)
+}
+
+fn align_up(n: u64, alignment: u64) -> Result<u64> {
+    n.checked_next_multiple_of(alignment).ok_or(Error::TooLarge)
+}
+
+fn key_value<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a [u8], Value<'a>)> {
+    let key = cursor.string()?;
+    let tag = cursor.tag()?;
+    Ok((key, cursor.value(tag)?))
+}
+
+/// The metadata of a file.
+#[derive(Clone)]
+pub struct MetadataIter<'a> {
+    cursor: Cursor<'a>,
+    left: u64,
+}
+
+impl<'a> Iterator for MetadataIter<'a> {
+    type Item = (&'a [u8], Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        key_value(&mut self.cursor).ok()
+    }
+}
+
+/// A tensor's description. A matrix has `rows` rows of `cols` numbers each.
+#[derive(Clone, Copy, Debug)]
+pub struct TensorInfo<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// Where in the file this description stands.
+    pub described_at: u64,
+    /// 1 for a vector, 2 for a matrix.
+    pub n_dims: u32,
+    /// The product of all dimensions but the innermost; 1 for a vector.
+    pub rows: u64,
+    /// The innermost dimension.
+    pub cols: u64,
+    /// How its numbers are stored.
+    pub dtype: DType,
+    /// Where its data begins, from the start of the file.
+    pub offset: u64,
+    /// The size of its data in bytes.
+    pub size: u64,
+}
+
+impl TensorInfo<'_> {
+    /// The bytes of its data.
+    #[must_use]
+    pub fn range(&self) -> core::ops::Range<usize> {
+        // file_size was checked against usize in parse()
+        self.offset as usize..(self.offset + self.size) as usize
+    }
+}
+
+fn tensor_info<'a>(cursor: &mut Cursor<'a>, data_start: u64) -> Result<TensorInfo<'a>> {
+    let here = *cursor;
+    let name = cursor.string()?;
+    let n_dims = cursor.u32()?;
+    if n_dims == 0 || n_dims > MAX_DIMS {
+        return Err(here.corrupt("a tensor has no dimension or more than four"));
+    }
+    let cols = cursor.u64()?;
+    let mut rows = 1u64;
+    for _ in 1..n_dims {
+        rows = rows.checked_mul(cursor.u64()?).ok_or(Error::TooLarge)?;
+    }
+    let ggml_type = cursor.u32()?;
+    let described_at = here.pos as u64;
+    let dtype = DType::from_ggml(ggml_type)
+        .ok_or(Error::UnsupportedType { offset: described_at, ggml_type })?;
+    let row_bytes = dtype
+        .row_bytes_u64(cols)
+        .ok_or_else(|| here.corrupt("a tensor's rows are not whole blocks of its type"))?;
+    let size = row_bytes.checked_mul(rows).ok_or(Error::TooLarge)?;
+    if size == 0 {
+        return Err(here.corrupt("a tensor has a dimension of size 0"));
+    }
+    let offset = data_start.checked_add(cursor.u64()?).ok_or(Error::TooLarge)?;
+    Ok(TensorInfo { name, described_at, n_dims, rows, cols, dtype, offset, size })
+}
+
+/// The tensors of a file.
+#[derive(Clone)]
+pub struct TensorIter<'a> {
+    cursor: Cursor<'a>,
+    left: u64,
+    data_start: u64,
+}
+
+impl<'a> Iterator for TensorIter<'a> {
+    type Item = TensorInfo<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        tensor_info(&mut self.cursor, self.data_start).ok()
+    }
+}
+
+impl core::fmt::Debug for Cursor<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Cursor").field("pos", &self.pos).finish_non_exhaustive()
+    }
+}

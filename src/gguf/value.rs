@@ -1,0 +1,273 @@
+//! Metadata values, and the cursor that reads and checks everything.
+#![forbid(unsafe_code)]
+
+use crate::error::{Error, Result};
+
+/// A metadata value, its integer and float widths widened.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Value<'a> {
+    /// Any unsigned integer.
+    U64(u64),
+    /// Any signed integer.
+    I64(i64),
+    /// Either float.
+    F64(f64),
+    /// A boolean.
+    Bool(bool),
+    /// A string: bytes, nominally UTF-8.
+    Str(&'a [u8]),
+    /// An array of scalars or strings.
+    Array(Array<'a>),
+}
+
+impl<'a> Value<'a> {
+    /// The value as an unsigned integer, if it is a non-negative integer.
+    #[must_use]
+    pub fn as_u64(&self) -> Option<u64> {
+        match *self {
+            Self::U64(v) => Some(v),
+            Self::I64(v) => u64::try_from(v).ok(),
+            _ => None,
+        }
+    }
+
+    /// The value as a number.
+    #[must_use]
+    pub fn as_f64(&self) -> Option<f64> {
+        match *self {
+            Self::F64(v) => Some(v),
+            Self::U64(v) => Some(v as f64),
+            Self::I64(v) => Some(v as f64),
+            _ => None,
+        }
+    }
+
+    /// The value as a boolean.
+    #[must_use]
+    pub fn as_bool(&self) -> Option<bool> {
+        match *self {
+            Self::Bool(v) => Some(v),
+            _ => None,
+        }
+    }
+
+    /// The value as a string's bytes.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&'a [u8]> {
+        match *self {
+            Self::Str(v) => Some(v),
+            _ => None,
+        }
+    }
+
+    /// The value as an array.
+    #[must_use]
+    pub fn as_array(&self) -> Option<Array<'a>> {
+        match *self {
+            Self::Array(v) => Some(v),
+            _ => None,
+        }
+    }
+}
+
+/// The type numbers of metadata values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tag {
+    U8,
+    I8,
+    U16,
+    I16,
+    U32,
+    I32,
+    F32,
+    Bool,
+    Str,
+    Array,
+    U64,
+    I64,
+    F64,
+}
+
+impl Tag {
+    fn from_u32(tag: u32) -> Option<Self> {
+        Some(match tag {
+            0 => Self::U8,
+            1 => Self::I8,
+            2 => Self::U16,
+            3 => Self::I16,
+            4 => Self::U32,
+            5 => Self::I32,
+            6 => Self::F32,
+            7 => Self::Bool,
+            8 => Self::Str,
+            9 => Self::Array,
+            10 => Self::U64,
+            11 => Self::I64,
+            12 => Self::F64,
+            _ => return None,
+        })
+    }
+
+    /// Bytes of a scalar; `None` for what has no fixed size.
+    fn size(self) -> Option<u64> {
+        match self {
+            Self::U8 | Self::I8 | Self::Bool => Some(1),
+            Self::U16 | Self::I16 => Some(2),
+            Self::U32 | Self::I32 | Self::F32 => Some(4),
+            Self::U64 | Self::I64 | Self::F64 => Some(8),
+            Self::Str | Self::Array => None,
+        }
+    }
+}
+
+/// An array of scalars or strings, already checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Array<'a> {
+    file: &'a [u8],
+    start: usize,
+    tag: Tag,
+    len: usize,
+}
+
+impl<'a> Array<'a> {
+    /// The number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether the elements are strings.
+    #[must_use]
+    pub fn is_strings(&self) -> bool {
+        self.tag == Tag::Str
+    }
+
+    /// The byte offset of the first element in the file.
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        self.start
+    }
+
+    /// The elements.
+    pub fn iter(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
+        let (mut cursor, tag) = (Cursor::at(self.file, self.start), self.tag);
+        (0..self.len).map_while(move |_| cursor.value(tag).ok())
+    }
+
+    /// The elements that are strings (none if the array holds another type).
+    pub fn iter_strings(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.iter_strings_at().map(|(_, text)| text)
+    }
+
+    /// As [`Array::iter_strings`], each with its first byte's offset in the file.
+    pub fn iter_strings_at(&self) -> impl Iterator<Item = (usize, &'a [u8])> + use<'a> {
+        let len = if self.is_strings() { self.len } else { 0 };
+        let mut cursor = Cursor::at(self.file, self.start);
+        (0..len).map_while(move |_| {
+            let text = cursor.string().ok()?;
+            Some((cursor.pos - text.len(), text))
+        })
+    }
+}
+
+/// A position in the file; every read is checked.
+#[derive(Clone, Copy)]
+pub(super) struct Cursor<'a> {
+    pub(super) file: &'a [u8],
+    pub(super) pos: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn at(file: &'a [u8], pos: usize) -> Self {
+        Self { file, pos }
+    }
+
+    fn truncated(&self, more: u64) -> Error {
+        let offset = self.pos as u64;
+        Error::Truncated { offset, need: offset.saturating_add(more) }
+    }
+
+    pub(super) fn corrupt(&self, what: &'static str) -> Error {
+        Error::Corrupt { offset: self.pos as u64, what }
+    }
+
+    fn bytes(&mut self, n: u64) -> Result<&'a [u8]> {
+        let truncated = self.truncated(n);
+        let len = usize::try_from(n).map_err(|_| truncated)?;
+        let end = self.pos.checked_add(len).ok_or(truncated)?;
+        let bytes = self.file.get(self.pos..end).ok_or(truncated)?;
+        self.pos = end;
+        Ok(bytes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let bytes = self.bytes(N as u64)?;
+        bytes.try_into().map_err(|_| Error::Internal)
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    pub(super) fn string(&mut self) -> Result<&'a [u8]> {
+        let len = self.u64()?;
+        self.bytes(len)
+    }
+
+    pub(super) fn tag(&mut self) -> Result<Tag> {
+        let here = *self;
+        Tag::from_u32(self.u32()?).ok_or_else(|| here.corrupt("an unknown type of metadata value"))
+    }
+
+    /// Reads, and so checks, one value.
+    pub(super) fn value(&mut self, tag: Tag) -> Result<Value<'a>> {
+        Ok(match tag {
+            Tag::U8 => Value::U64(u64::from(u8::from_le_bytes(self.array()?))),
+            Tag::I8 => Value::I64(i64::from(i8::from_le_bytes(self.array()?))),
+            Tag::U16 => Value::U64(u64::from(u16::from_le_bytes(self.array()?))),
+            Tag::I16 => Value::I64(i64::from(i16::from_le_bytes(self.array()?))),
+            Tag::U32 => Value::U64(u64::from(self.u32()?)),
+            Tag::I32 => Value::I64(i64::from(i32::from_le_bytes(self.array()?))),
+            Tag::U64 => Value::U64(self.u64()?),
+            Tag::I64 => Value::I64(i64::from_le_bytes(self.array()?)),
+            Tag::F32 => Value::F64(f64::from(f32::from_le_bytes(self.array()?))),
+            Tag::F64 => Value::F64(f64::from_le_bytes(self.array()?)),
+            Tag::Bool => Value::Bool(u8::from_le_bytes(self.array()?) != 0),
+            Tag::Str => Value::Str(self.string()?),
+            Tag::Array => Value::Array(self.array_value()?),
+        })
+    }
+
+    fn array_value(&mut self) -> Result<Array<'a>> {
+        let here = *self;
+        let tag = self.tag()?;
+        let len = self.u64()?;
+        let start = self.pos;
+        match tag {
+            Tag::Array => return Err(here.corrupt("an array of arrays")),
+            Tag::Str => {
+                for _ in 0..len {
+                    self.string()?;
+                }
+            }
+            scalar => {
+                let size = scalar.size().and_then(|size| size.checked_mul(len));
+                self.bytes(size.ok_or_else(|| here.truncated(u64::MAX))?)?;
+            }
+        }
+        // The elements were just read, so there are no more than the file has bytes.
+        let len = usize::try_from(len).map_err(|_| Error::TooLarge)?;
+        Ok(Array { file: self.file, start, tag, len })
+    }
+}

@@ -1,0 +1,241 @@
+//! Elementary functions, one definition for all targets.
+//!
+//! Everything here is additions, multiplications, divisions, comparisons and
+//! bit moves in a fixed order, without fused multiply-add, so every build
+//! computes the same bits. No function branches on its argument in a way that
+//! a vectoriser could not turn into a select: loops over slices become SIMD.
+//! The bounds stated are held by the tests below against `f64`.
+#![forbid(unsafe_code)]
+
+/// Adding and subtracting 1.5 x 2^23 rounds to the nearest integer, ties to even.
+const ROUND: f32 = 12_582_912.0;
+
+const LOG2_E: f32 = core::f32::consts::LOG2_E;
+/// ln 2 in two parts: the first has zeros enough that a small integer times it is exact.
+const LN2_HI: f32 = 0.693_359_4;
+const LN2_LO: f32 = -2.121_944_4e-4;
+
+/// Rounds to the nearest integer, ties to even, for |x| < 2^22.
+#[inline(always)]
+#[must_use]
+pub fn round_even(x: f32) -> f32 {
+    (x + ROUND) - ROUND
+}
+
+/// As [`round_even`], as an integer, for |x| < 2^22.
+#[inline(always)]
+#[must_use]
+pub fn round_to_int(x: f32) -> i32 {
+    (x + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32
+}
+
+#[inline(always)]
+fn clamp(x: f32, lo: f32, hi: f32) -> f32 {
+    let x = if x < lo { lo } else { x };
+    if x > hi { hi } else { x }
+}
+
+/// `(2^n, e^r - 1)` with `x = n ln 2 + r`, for x in -87.3..=88.3.
+///
+/// The series of e^r - 1 to the seventh power is exact to a rounding for |r| <= ln 2 / 2.
+#[inline(always)]
+fn split_exp(x: f32) -> (f32, f32) {
+    let n = round_even(x * LOG2_E);
+    let r = (x - n * LN2_HI) - n * LN2_LO;
+    let scale = f32::from_bits((round_to_int(n).wrapping_add(127) as u32) << 23);
+    let mut p = 1.0 / 5040.0;
+    p = p * r + 1.0 / 720.0;
+    p = p * r + 1.0 / 120.0;
+    p = p * r + 1.0 / 24.0;
+    p = p * r + 1.0 / 6.0;
+    p = p * r + 0.5;
+    p = p * (r * r) + r;
+    (scale, p)
+}
+
+/// e^x, relative error below 2e-7. Arguments are clamped to -87.3..=88.3,
+/// so the result is finite and positive.
+#[inline(always)]
+#[must_use]
+pub fn exp(x: f32) -> f32 {
+    let (scale, p) = split_exp(clamp(x, -87.3, 88.3));
+    scale + scale * p
+}
+
+/// tanh, absolute error below 1.5e-7 and relative below 5e-7; odd, and never beyond ±1.
+#[inline(always)]
+#[must_use]
+pub fn tanh(x: f32) -> f32 {
+    // With t = e^(-2|x|) - 1 in (-1, 0]: tanh |x| = -t / (2 + t), free of cancellation.
+    let (scale, p) = split_exp(clamp(-2.0 * x.abs(), -87.3, 0.0));
+    let t = scale * p + (scale - 1.0);
+    (-t / (2.0 + t)).copysign(x)
+}
+
+/// 1 / (1 + e^-x), absolute error below 2e-7; always in 0..=1.
+#[inline(always)]
+#[must_use]
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// The Gauss error function, absolute error below 6e-7; odd, and never beyond ±1.
+///
+/// Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26.
+#[inline(always)]
+#[must_use]
+pub fn erf(x: f32) -> f32 {
+    let a = clamp(x.abs(), 0.0, 4.0);
+    let t = 1.0 / (1.0 + 0.327_591_1 * a);
+    let mut p = 1.061_405_4;
+    p = p * t - 1.453_152_1;
+    p = p * t + 1.421_413_8;
+    p = p * t - 0.284_496_72;
+    p = p * t + 0.254_829_6;
+    clamp(1.0 - p * t * exp(-a * a), 0.0, 1.0).copysign(x)
+}
+
+/// GELU by its tanh form: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+///
+/// Hendrycks and Gimpel, <https://arxiv.org/abs/1606.08415>; GPT-2's `gelu_new`.
+#[inline(always)]
+#[must_use]
+pub fn gelu_tanh(x: f32) -> f32 {
+    const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+    let inner = SQRT_2_OVER_PI * (x + 0.044_715 * (x * x * x));
+    0.5 * x * (1.0 + tanh(inner))
+}
+
+/// GELU by its definition: x/2 (1 + erf(x / sqrt 2)).
+#[inline(always)]
+#[must_use]
+pub fn gelu_erf(x: f32) -> f32 {
+    0.5 * x * (1.0 + erf(x * core::f32::consts::FRAC_1_SQRT_2))
+}
+
+/// max(x, 0).
+#[inline(always)]
+#[must_use]
+pub fn relu(x: f32) -> f32 {
+    if x > 0.0 { x } else { 0.0 }
+}
+
+/// The square root, correctly rounded.
+#[must_use]
+pub fn sqrt(x: f32) -> f32 {
+    libm::sqrtf(x)
+}
+
+/// The natural logarithm.
+#[must_use]
+pub fn ln(x: f32) -> f32 {
+    libm::logf(x)
+}
+
+/// How many partial sums a reduction over a vector keeps: element i goes to sum i mod 8.
+pub const LANES: usize = 8;
+
+/// The stated fold of eight partial sums.
+#[inline(always)]
+fn fold(s: [f32; LANES]) -> f32 {
+    ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
+}
+
+/// Sums `f(x)` over a slice in eight interleaved partial sums.
+#[inline(always)]
+pub fn sum_by(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut sums = [0.0; LANES];
+    let (chunks, tail) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (sum, &v) in sums.iter_mut().zip(chunk) {
+            *sum += f(v);
+        }
+    }
+    for (sum, &v) in sums.iter_mut().zip(tail) {
+        *sum += f(v);
+    }
+    fold(sums)
+}
+
+/// The largest element; NaN never wins; `-inf` of nothing.
+#[must_use]
+pub fn max(x: &[f32]) -> f32 {
+    let mut best = [f32::NEG_INFINITY; LANES];
+    let (chunks, tail) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (best, &v) in best.iter_mut().zip(chunk) {
+            *best = if v > *best { v } else { *best };
+        }
+    }
+    for (best, &v) in best.iter_mut().zip(tail) {
+        *best = if v > *best { v } else { *best };
+    }
+    best.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every value of a dense walk over the floats of a range.
+    fn walk(lo: f32, hi: f32) -> impl Iterator<Item = f32> {
+        let n = 400_000;
+        (0..=n).map(move |i| lo + (hi - lo) * (i as f32 / n as f32))
+    }
+
+    fn worst(lo: f32, hi: f32, err: impl Fn(f32) -> f64) -> f64 {
+        walk(lo, hi).map(err).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn exp_is_within_its_bound() {
+        let err = worst(-87.0, 88.0, |x| {
+            let want = f64::from(x).exp();
+            (f64::from(exp(x)) / want - 1.0).abs()
+        });
+        assert!(err < 2e-7, "{err:e}");
+        assert!(exp(1e30).is_finite() && exp(-1e30) >= 0.0 && exp(0.0) == 1.0);
+    }
+
+    #[test]
+    fn tanh_is_within_its_bounds_and_odd() {
+        let absolute = worst(-12.0, 12.0, |x| (f64::from(tanh(x)) - f64::from(x).tanh()).abs());
+        assert!(absolute < 1.5e-7, "{absolute:e}");
+        let relative = worst(1e-6, 1.0, |x| (f64::from(tanh(x)) / f64::from(x).tanh() - 1.0).abs());
+        assert!(relative < 5e-7, "{relative:e}");
+        assert!(walk(-50.0, 50.0).all(|x| tanh(x).abs() <= 1.0 && tanh(-x) == -tanh(x)));
+    }
+
+    #[test]
+    fn sigmoid_is_within_its_bound_and_range() {
+        let err = worst(-30.0, 30.0, |x| {
+            (f64::from(sigmoid(x)) - 1.0 / (1.0 + (-f64::from(x)).exp())).abs()
+        });
+        assert!(err < 2e-7, "{err:e}");
+        assert!(walk(-500.0, 500.0).all(|x| (0.0..=1.0).contains(&sigmoid(x))));
+    }
+
+    #[test]
+    fn erf_is_within_its_bound_and_range() {
+        let err = worst(-6.0, 6.0, |x| (f64::from(erf(x)) - libm::erf(f64::from(x))).abs());
+        assert!(err < 6e-7, "{err:e}");
+        assert!(walk(-50.0, 50.0).all(|x| erf(x).abs() <= 1.0 && erf(-x) == -erf(x)));
+    }
+
+    #[test]
+    fn round_is_ties_to_even() {
+        for (x, want) in [(0.5, 0), (1.5, 2), (2.5, 2), (-0.5, 0), (-1.5, -2), (126.5, 126), (-127.0, -127)] {
+            assert_eq!(round_to_int(x), want, "{x}");
+            assert_eq!(round_even(x), want as f32);
+        }
+    }
+
+    #[test]
+    fn sums_keep_their_lanes() {
+        let x: [f32; 19] = core::array::from_fn(|i| i as f32 + 0.5);
+        assert_eq!(sum_by(&x, |v| v), x.iter().sum::<f32>());
+        assert_eq!(max(&x), 18.5);
+        assert_eq!(max(&[]), f32::NEG_INFINITY);
+        assert_eq!(max(&[f32::NAN, -3.0]), -3.0);
+    }
+}

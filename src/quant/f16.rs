@@ -1,0 +1,26 @@
+//! F16: IEEE half precision, little-endian.
+#![forbid(unsafe_code)]
+
+use super::Traits;
+use half::f16;
+
+pub(super) const TRAITS: Traits = Traits {
+    name: "f16",
+    block_len: 1,
+    scale_bytes: 0,
+    block_bytes: 2,
+    quantize,
+    dequantize,
+};
+
+fn quantize(src: &[f32], dst: &mut [u8]) {
+    for (x, bytes) in src.iter().zip(dst.as_chunks_mut::<2>().0) {
+        *bytes = f16::from_f32_const(*x).to_le_bytes();
+    }
+}
+
+fn dequantize(src: &[u8], dst: &mut [f32]) {
+    for (bytes, x) in src.as_chunks::<2>().0.iter().zip(dst) {
+        *x = f16::from_le_bytes(*bytes).to_f32_const();
+    }
+}

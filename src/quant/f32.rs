@@ -1,0 +1,25 @@
+//! F32: IEEE single precision, little-endian.
+#![forbid(unsafe_code)]
+
+use super::Traits;
+
+pub(super) const TRAITS: Traits = Traits {
+    name: "f32",
+    block_len: 1,
+    scale_bytes: 0,
+    block_bytes: 4,
+    quantize,
+    dequantize,
+};
+
+fn quantize(src: &[f32], dst: &mut [u8]) {
+    for (x, bytes) in src.iter().zip(dst.as_chunks_mut::<4>().0) {
+        *bytes = x.to_le_bytes();
+    }
+}
+
+fn dequantize(src: &[u8], dst: &mut [f32]) {
+    for (bytes, x) in src.as_chunks::<4>().0.iter().zip(dst) {
+        *x = f32::from_le_bytes(*bytes);
+    }
+}

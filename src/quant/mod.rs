@@ -1,0 +1,163 @@
+//! Weight formats: how a row of numbers is stored in blocks, and how the rows
+//! of a matrix are packed for the kernels. No arithmetic on whole matrices.
+//!
+//! The block formats are ggml's; each file cites what it implements. A new
+//! format is a file here and a row in [`DType::traits`].
+#![forbid(unsafe_code)]
+
+mod f16;
+mod f32;
+mod pack;
+mod q4_0;
+mod q8_0;
+
+pub use pack::{GROUP, PackScratch, dequantize_packed_row, pack_group, pack_in_place, packable};
+
+use crate::error::{Error, Result};
+
+/// How the numbers of a tensor are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum DType {
+    /// IEEE single precision.
+    F32 = 0,
+    /// IEEE half precision.
+    F16 = 1,
+    /// Blocks of 32: an f16 scale, then 32 four-bit numbers, offset by 8.
+    Q4_0 = 2,
+    /// Blocks of 32: an f16 scale, then 32 signed bytes.
+    Q8_0 = 8,
+}
+
+/// One row of the table of formats.
+pub(crate) struct Traits {
+    pub name: &'static str,
+    /// Numbers in a block.
+    pub block_len: usize,
+    /// Bytes of a block that are its scale, at its beginning.
+    pub scale_bytes: usize,
+    /// Bytes of a block.
+    pub block_bytes: usize,
+    quantize: fn(&[core::primitive::f32], &mut [u8]),
+    dequantize: fn(&[u8], &mut [core::primitive::f32]),
+}
+
+impl DType {
+    /// Every format, for tables and tests.
+    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Q8_0, Self::Q4_0];
+
+    pub(crate) fn traits(self) -> &'static Traits {
+        match self {
+            Self::F32 => &f32::TRAITS,
+            Self::F16 => &f16::TRAITS,
+            Self::Q8_0 => &q8_0::TRAITS,
+            Self::Q4_0 => &q4_0::TRAITS,
+        }
+    }
+
+    /// The format of a ggml type number, if it is one of these.
+    #[must_use]
+    pub fn from_ggml(ggml_type: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|dtype| *dtype as u32 == ggml_type)
+    }
+
+    /// The format of a name such as `q8_0`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dtype| dtype.name() == name)
+    }
+
+    /// The name, such as `q8_0`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.traits().name
+    }
+
+    /// Numbers in a block.
+    #[must_use]
+    pub fn block_len(self) -> usize {
+        self.traits().block_len
+    }
+
+    /// Bytes of a block.
+    #[must_use]
+    pub fn block_bytes(self) -> usize {
+        self.traits().block_bytes
+    }
+
+    /// Whether kernels take activations quantised to eight bits.
+    #[must_use]
+    pub fn is_quantized(self) -> bool {
+        self.traits().scale_bytes != 0
+    }
+
+    /// Bytes of a row of `cols` numbers; `None` if it is not whole blocks.
+    #[must_use]
+    pub fn row_bytes(self, cols: usize) -> Option<usize> {
+        usize::try_from(self.row_bytes_u64(cols as u64)?).ok()
+    }
+
+    pub(crate) fn row_bytes_u64(self, cols: u64) -> Option<u64> {
+        let traits = self.traits();
+        let len = traits.block_len as u64;
+        if !cols.is_multiple_of(len) {
+            return None;
+        }
+        (cols / len).checked_mul(traits.block_bytes as u64)
+    }
+}
+
+/// Quantises a row as ggml's reference does, to the byte.
+///
+/// # Errors
+/// [`Error::BadParam`] if the sizes do not agree.
+pub fn quantize_row(dtype: DType, src: &[core::primitive::f32], dst: &mut [u8]) -> Result<()> {
+    check_row(dtype, src.len(), dst.len())?;
+    (dtype.traits().quantize)(src, dst);
+    Ok(())
+}
+
+/// Turns a (not packed) row back into numbers.
+///
+/// # Errors
+/// [`Error::BadParam`] if the sizes do not agree.
+pub fn dequantize_row(dtype: DType, src: &[u8], dst: &mut [core::primitive::f32]) -> Result<()> {
+    check_row(dtype, dst.len(), src.len())?;
+    (dtype.traits().dequantize)(src, dst);
+    Ok(())
+}
+
+fn check_row(dtype: DType, cols: usize, bytes: usize) -> Result<()> {
+    match dtype.row_bytes(cols) {
+        Some(need) if need == bytes => Ok(()),
+        _ => Err(Error::BadParam { name: "row" }),
+    }
+}
+
+/// Whether the numbers (or scales) stored in a row are all finite.
+pub(crate) fn row_is_finite(dtype: DType, row: &[u8]) -> bool {
+    match dtype {
+        DType::F32 => row.as_chunks::<4>().0.iter().all(|b| core::primitive::f32::from_le_bytes(*b).is_finite()),
+        DType::F16 => row.as_chunks::<2>().0.iter().all(|b| half::f16::from_le_bytes(*b).is_finite()),
+        DType::Q8_0 | DType::Q4_0 => {
+            let blocks = row.chunks_exact(dtype.block_bytes());
+            blocks.into_iter().all(|block| scale(block).is_finite())
+        }
+    }
+}
+
+/// The f16 scale at the beginning of a block.
+#[inline(always)]
+pub(crate) fn scale(block: &[u8]) -> core::primitive::f32 {
+    match block {
+        [a, b, ..] => half::f16::from_le_bytes([*a, *b]).to_f32_const(),
+        _ => 0.0,
+    }
+}
+
+/// The largest magnitude, and the (first) number that has it.
+fn absmax(x: &[core::primitive::f32]) -> (core::primitive::f32, core::primitive::f32) {
+    x.iter().fold((0.0, 0.0), |(amax, signed), &v| {
+        if v.abs() > amax { (v.abs(), v) } else { (amax, signed) }
+    })
+}
