@@ -64,7 +64,7 @@ pub mod quant;
 
 pub mod gguf;
 
-//pub mod kernels;
+pub mod kernels;
 
 //pub mod tensor;
 
@@ -78,7 +78,7 @@ pub mod gguf;
 pub mod capi;
 
 pub use error::{Error, Result};
-//pub use kernels::Isa;
+pub use kernels::Isa;
 //pub use models::{Loader, Model, ModelInfo, probe};
 //pub use sample::Sampling;
 //pub use session::{Finish, Progress, Session, SessionInfo, SessionParams, Step};

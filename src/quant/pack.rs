@@ -69,7 +69,9 @@ fn for_each_piece(dtype: DType, row_bytes: usize, mut visit: impl FnMut(usize, u
 /// [`Error::BadParam`] if the sizes do not agree.
 pub fn pack_group(dtype: DType, rows: &[u8], group: &mut [u8]) -> Result<()> {
     let row_bytes = rows.len() / GROUP;
-    if rows.len() != group.len() || !rows.len().is_multiple_of(GROUP * WORD.min(dtype.block_bytes())) {
+    let (scale_bytes, word_bytes) = unit(dtype);
+    let fits = rows.len().is_multiple_of(GROUP * (scale_bytes + word_bytes));
+    if rows.len() != group.len() || !fits {
         return Err(Error::BadParam { name: "group" });
     }
     for_each_piece(dtype, row_bytes, |from, to, n| {
