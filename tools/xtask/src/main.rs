@@ -1,0 +1,120 @@
+//! `cargo xtask`: the project's own commands.
+//!
+//! Each command does its set-up by itself and prints what it installs before
+//! it does so. docs/DEVELOPING.md is the guide; `cargo xtask help` the list.
+#![forbid(unsafe_code)]
+
+mod checks;
+mod ctx;
+mod demo;
+mod header;
+mod hosts;
+mod native;
+mod process;
+mod rust;
+mod serve;
+mod setup;
+mod sizes;
+mod tally;
+mod test;
+mod toolchain;
+mod wasm;
+mod web;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use ctx::Ctx;
+use toolchain::Choice;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "pagelm's own commands",
+    max_term_width = 100
+)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install everything the other commands need, and say what
+    Setup,
+    /// Run every check there is; the last line printed is "N passed, N failed"
+    Test {
+        /// Only these steps (`--list` names them)
+        steps: Vec<String>,
+        /// Name the steps and stop
+        #[arg(long)]
+        list: bool,
+    },
+    /// Build bindings/js/pagelm.wasm and pagelm-scalar.wasm
+    Wasm {
+        /// Which toolchain: rustup's target, Debian's packages, or the first that works
+        #[arg(long, value_enum, default_value_t = Choice::Auto)]
+        toolchain: Choice,
+    },
+    /// Write include/pagelm.h from the Rust source
+    Header {
+        /// Compare only; fail when the checked-in file differs
+        #[arg(long)]
+        check: bool,
+    },
+    /// Measure the wasm files and the loader; write the table in docs/SIZES.md
+    Sizes {
+        /// Compare only; fail when the table or a budget is broken
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build everything the demo page needs and serve it on this machine
+    Demo {
+        /// Port on 127.0.0.1; 0 takes any free one
+        #[arg(long, default_value_t = 8080)]
+        port: u16,
+        /// Open the page in the default browser
+        #[arg(long)]
+        open: bool,
+        /// Send the headers that make the page cross-origin isolated
+        #[arg(long)]
+        isolate: bool,
+        /// Drive the page in headless Chromium, write PNGs to this folder, and end
+        #[arg(long, value_name = "DIR")]
+        screenshot: Option<PathBuf>,
+        /// Which toolchain builds the wasm
+        #[arg(long, value_enum, default_value_t = Choice::Auto)]
+        toolchain: Choice,
+    },
+}
+
+fn run(args: Args) -> anyhow::Result<bool> {
+    let ctx = Ctx::new()?;
+    match args.command {
+        Command::Setup => setup::all(&ctx),
+        Command::Test { list: true, .. } => test::list(),
+        Command::Test { steps, .. } => return test::run(&ctx, &steps),
+        Command::Wasm { toolchain } => drop(wasm::command(&ctx, toolchain)?),
+        Command::Header { check } => header::command(&ctx, check)?,
+        Command::Sizes { check } => sizes::command(&ctx, check)?,
+        Command::Demo { port, open, isolate, screenshot, toolchain } => {
+            let options = demo::Options { port, open, isolate, screenshot, toolchain };
+            demo::command(&ctx, &options)?
+        }
+    }
+    Ok(true)
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The C and C++ examples: all warnings as errors, run, and run again under
+//! the address and undefined-behaviour sanitizers.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::ctx::Ctx;
+use crate::process::Job;
+use crate::setup::c_compiler;
+use crate::tally::Tally;
+
+const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-pedantic", "-Werror"];
+const SANITIZERS: [&str; 3] = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+/// A model with a tokenizer, small enough for a run under sanitizers.
+pub const MODEL: &str = "tests/data/gpt2/tiny.q8_0.gguf";
+
+/// A language of the examples.
+pub struct Language {
+    pub name: &'static str,
+    source: &'static str,
+    standard: &'static str,
+    compiler: [&'static str; 3],
+}
+
+pub const LANGUAGES: [Language; 2] = [
+    Language {
+        name: "C99",
+        source: "examples/c/generate.c",
+        standard: "-std=c99",
+        compiler: ["CC", "cc", "gcc"],
+    },
+    Language {
+        name: "C++17",
+        source: "examples/cpp/generate.cpp",
+        standard: "-std=c++17",
+        compiler: ["CXX", "c++", "g++"],
+    },
+];
+
+/// The static library with the C ABI, built for this machine.
+pub fn library(ctx: &Ctx) -> Result<PathBuf> {
+    ctx.job("build-c", "cargo")
+        .args(["build", "--package", "pagelm-c", "--profile", "dist"])
+        .run()?;
+    let path = ctx.target.join("dist/libpagelm.a");
+    ensure!(path.is_file(), "cargo built no {}", ctx.show(&path));
+    Ok(path)
+}
+
+/// Compiles an example; the program's path.
+pub fn compile(ctx: &Ctx, language: &Language, sanitized: bool) -> Result<PathBuf> {
+    let [variable, usual, package] = language.compiler;
+    let compiler = c_compiler(ctx, variable, usual, package)?;
+    let name = format!(
+        "generate-{}{}",
+        language.name.to_lowercase(),
+        if sanitized { "-sanitized" } else { "" }
+    );
+    let out = ctx.target.join("native").join(&name);
+    fs::create_dir_all(ctx.target.join("native"))?;
+    let mut job = ctx
+        .job(&format!("compile-{name}"), &compiler)
+        .arg(language.standard)
+        .args(WARNINGS)
+        .arg("-O2");
+    if sanitized {
+        job = job.args(SANITIZERS);
+    }
+    job = job
+        .arg("-I")
+        .arg(ctx.path("include"))
+        .arg(ctx.path(language.source))
+        .arg(ctx.target.join("dist/libpagelm.a"));
+    job.arg("-o").arg(&out).run()?;
+    Ok(out)
+}
+
+pub fn step(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
+    library(ctx)?;
+    for language in &LANGUAGES {
+        let name = language.name;
+        let Some(plain) = tally.value(
+            &format!("{name} compiles with all warnings as errors"),
+            compile(ctx, language, false),
+        ) else {
+            continue;
+        };
+        let Some(text) = tally.value(&format!("{name} generates text"), generate(ctx, &plain))
+        else {
+            continue;
+        };
+        let clean = compile(ctx, language, true)
+            .and_then(|program| generate(ctx, &program))
+            .and_then(|same| {
+                ensure!(same == text, "the sanitized program wrote another text");
+                Ok(())
+            });
+        tally.check(
+            &format!("{name} is clean under address and undefined-behaviour sanitizers"),
+            clean,
+        );
+        tally.check(&format!("{name} says what is wrong with a bad file"), bad_file(ctx, &plain));
+    }
+    Ok(())
+}
+
+fn program(ctx: &Ctx, program: &Path) -> Job {
+    let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    ctx.job(&format!("run-{name}"), &program.to_string_lossy()).quiet().limit(300)
+}
+
+/// The text of 64 tokens.
+fn generate(ctx: &Ctx, path: &Path) -> Result<String> {
+    let text =
+        program(ctx, path).arg(ctx.path(MODEL)).args(["Once upon a time", "64"]).run()?.stdout;
+    ensure!(text.trim().len() >= 16, "64 tokens gave only {text:?}");
+    Ok(text)
+}
+
+/// A file that is no model: one sentence on standard error, status 1.
+fn bad_file(ctx: &Ctx, path: &Path) -> Result<()> {
+    let output = program(ctx, path).arg(ctx.path("Cargo.toml")).arg("x").finish()?;
+    ensure!(!output.success, "it took Cargo.toml for a model");
+    output
+        .log
+        .lines()
+        .find(|line| line.contains("Cargo.toml") || line.contains("GGUF"))
+        .context("no sentence names the fault")?;
+    Ok(())
+}

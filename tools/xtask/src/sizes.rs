@@ -1,0 +1,230 @@
+//! What a visitor downloads: measured, written to docs/SIZES.md, kept true.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::io::Write;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::ctx::Ctx;
+use crate::tally::Tally;
+use crate::toolchain::{Choice, Road};
+use crate::wasm::{self, Variant};
+
+const DOC: &str = "docs/SIZES.md";
+const BEGIN: &str = "<!-- sizes: begin, written by `cargo xtask sizes` -->";
+const END: &str = "<!-- sizes: end -->";
+/// Compilers of different versions differ by less than this, in percent.
+const TOLERANCE: u64 = 2;
+
+/// The files a page loads, and the most each may weigh in brotli.
+const LOADED: [(&str, u64); 2] =
+    [("bindings/js/pagelm.wasm", 30 * 1024), ("bindings/js/pagelm.js", 4 * 1024)];
+/// Measured beside them, without a budget of its own.
+const BESIDE: [&str; 1] = ["bindings/js/pagelm-scalar.wasm"];
+
+#[derive(Debug, PartialEq)]
+struct Size {
+    file: String,
+    raw: u64,
+    gzip: u64,
+    brotli: u64,
+}
+
+impl Size {
+    fn of(ctx: &Ctx, file: &str) -> Result<Size> {
+        let bytes = fs::read(ctx.path(file))
+            .with_context(|| format!("{file} (`cargo xtask wasm` makes the .wasm files)"))?;
+        let name = file.rsplit('/').next().unwrap_or(file).to_string();
+        Ok(Size {
+            file: name,
+            raw: bytes.len() as u64,
+            gzip: gzip(&bytes)?,
+            brotli: brotli(&bytes)?,
+        })
+    }
+
+    fn numbers(&self) -> [(&'static str, u64); 3] {
+        [("raw", self.raw), ("gzip -9", self.gzip), ("brotli 11", self.brotli)]
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Result<u64> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes)?;
+    Ok(encoder.finish()?.len() as u64)
+}
+
+fn brotli(bytes: &[u8]) -> Result<u64> {
+    let mut out = Vec::new();
+    let params = brotli::enc::BrotliEncoderParams { quality: 11, lgwin: 22, ..Default::default() };
+    brotli::BrotliCompress(&mut &bytes[..], &mut out, &params)?;
+    Ok(out.len() as u64)
+}
+
+fn measure(ctx: &Ctx) -> Result<Vec<Size>> {
+    let files = LOADED.iter().map(|(file, _)| *file).chain(BESIDE);
+    files.map(|file| Size::of(ctx, file)).collect()
+}
+
+/// `cargo xtask sizes`.
+pub fn command(ctx: &Ctx, check: bool) -> Result<()> {
+    let road = wasm::command(ctx, Choice::Auto)?;
+    if road != Road::Rustup {
+        println!("  note: the table is kept for rustup's compiler; this is {}", road.title());
+    }
+    let sizes = measure(ctx)?;
+    let table = table(&sizes);
+    print!("\n{table}\n");
+    for (size, (file, budget)) in sizes.iter().zip(LOADED) {
+        within(size, file, budget)?;
+    }
+    if check {
+        return compare(&recorded(&fs::read_to_string(ctx.path(DOC)).context(DOC)?)?, &sizes);
+    }
+    let text = fs::read_to_string(ctx.path(DOC)).context(DOC)?;
+    fs::write(ctx.path(DOC), replaced(&text, &table)?)?;
+    println!("  wrote {DOC}");
+    Ok(())
+}
+
+/// The test step: budgets, and the table against what was built.
+pub fn step(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
+    for variant in Variant::SHIPPED {
+        let built = wasm::path(ctx, Road::Rustup, variant);
+        if !built.is_file() {
+            bail!(
+                "{} is missing: the sizes are those of rustup's compiler, whose build failed or did not run",
+                ctx.show(&built)
+            );
+        }
+        wasm::ship(ctx, variant, &built)?;
+    }
+    let sizes = measure(ctx)?;
+    print!("{}", table(&sizes));
+    for (size, (file, budget)) in sizes.iter().zip(LOADED) {
+        tally.check(
+            &format!("{file} is at most {budget} bytes in brotli"),
+            within(size, file, budget),
+        );
+    }
+    let text = fs::read_to_string(ctx.path(DOC)).context(DOC)?;
+    tally.check(
+        &format!("the table of {DOC} is true"),
+        recorded(&text).and_then(|old| compare(&old, &sizes)),
+    );
+    Ok(())
+}
+
+fn within(size: &Size, file: &str, budget: u64) -> Result<()> {
+    ensure!(
+        size.brotli <= budget,
+        "{file} is {} bytes in brotli, {} over its budget of {budget}",
+        size.brotli,
+        size.brotli - budget
+    );
+    Ok(())
+}
+
+fn table(sizes: &[Size]) -> String {
+    let mut text = String::from("| file | raw | gzip -9 | brotli 11 |\n|---|---:|---:|---:|\n");
+    for size in sizes {
+        text += &format!("| {} | {} | {} | {} |\n", size.file, size.raw, size.gzip, size.brotli);
+    }
+    text
+}
+
+/// Start and end of what stands between the two marks.
+fn between(text: &str) -> Result<(usize, usize)> {
+    let begin =
+        text.find(BEGIN).with_context(|| format!("{DOC} has no line {BEGIN}"))? + BEGIN.len();
+    let end =
+        begin + text[begin..].find(END).with_context(|| format!("{DOC} has no line {END}"))?;
+    Ok((begin, end))
+}
+
+fn replaced(text: &str, table: &str) -> Result<String> {
+    let (begin, end) = between(text)?;
+    Ok(format!("{}\n{table}{}", &text[..begin], &text[end..]))
+}
+
+/// The table's rows as numbers.
+fn recorded(text: &str) -> Result<Vec<Size>> {
+    let (begin, end) = between(text)?;
+    let rows = text[begin..end].lines().filter(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let number = |i: usize| {
+            cells
+                .get(i)
+                .and_then(|cell| cell.parse().ok())
+                .with_context(|| format!("{DOC}: `{row}`"))
+        };
+        Ok(Size {
+            file: cells[0].to_string(),
+            raw: number(1)?,
+            gzip: number(2)?,
+            brotli: number(3)?,
+        })
+    })
+    .collect()
+}
+
+fn compare(recorded: &[Size], measured: &[Size]) -> Result<()> {
+    let names = |sizes: &[Size]| sizes.iter().map(|size| size.file.clone()).collect::<Vec<_>>();
+    ensure!(
+        names(recorded) == names(measured),
+        "the table lists {:?}, not {:?}; run `cargo xtask sizes`",
+        names(recorded),
+        names(measured)
+    );
+    for (old, new) in recorded.iter().zip(measured) {
+        for ((what, old_n), (_, new_n)) in old.numbers().into_iter().zip(new.numbers()) {
+            if old_n.abs_diff(new_n) * 100 > old_n * TOLERANCE {
+                bail!(
+                    "{} {what}: the table says {old_n}, it is {new_n}; run `cargo xtask sizes`",
+                    old.file
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(file: &str, raw: u64) -> Size {
+        Size { file: file.to_string(), raw, gzip: raw / 2, brotli: raw / 3 }
+    }
+
+    #[test]
+    fn the_table_reads_back() {
+        let sizes = vec![size("a.wasm", 3000), size("b.js", 999)];
+        let doc = format!("# Sizes\n\n{BEGIN}\n\nold\n{END}\nmore\n");
+        let written = replaced(&doc, &table(&sizes)).unwrap();
+        assert!(
+            written.starts_with("# Sizes\n")
+                && written.ends_with("\nmore\n")
+                && !written.contains("old")
+        );
+        assert_eq!(recorded(&written).unwrap(), sizes);
+        assert_eq!(replaced(&written, &table(&sizes)).unwrap(), written);
+    }
+
+    #[test]
+    fn two_percent_pass_and_more_does_not() {
+        assert!(compare(&[size("a", 6000)], &[size("a", 6120)]).is_ok());
+        assert!(compare(&[size("a", 6000)], &[size("a", 6126)]).is_err());
+        assert!(compare(&[size("a", 6000)], &[size("b", 6000)]).is_err());
+        assert!(compare(&[size("a", 6000)], &[]).is_err());
+    }
+
+    #[test]
+    fn a_broken_budget_says_by_how_much() {
+        let error = within(&size("a", 303), "a", 100).unwrap_err().to_string();
+        assert!(error.contains("1 over"), "{error}");
+        assert!(within(&size("a", 300), "a", 100).is_ok());
+    }
+}

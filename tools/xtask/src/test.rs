@@ -1,0 +1,149 @@
+//! `cargo xtask test`: every check, in order, each step timed.
+#![forbid(unsafe_code)]
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::ctx::Ctx;
+use crate::tally::Tally;
+use crate::toolchain::{self, Road};
+use crate::wasm::{self, Variant};
+use crate::{checks, header, hosts, native, rust, setup, sizes, web};
+
+struct Step {
+    name: &'static str,
+    what: &'static str,
+    run: fn(&Ctx, &mut Tally) -> Result<()>,
+}
+
+const STEPS: [Step; 14] = [
+    Step { name: "fmt", what: "formatting", run: rust::format },
+    Step {
+        name: "clippy",
+        what: "lints as errors, on this machine's target and on wasm",
+        run: rust::lint,
+    },
+    Step { name: "rust", what: "cargo test of the workspace", run: rust::test },
+    Step { name: "doc", what: "documentation of the core", run: rust::document },
+    Step { name: "header", what: "include/pagelm.h against the source", run: header::step },
+    Step {
+        name: "wasm-rustup",
+        what: "the modules, by rustup's prebuilt target",
+        run: wasm_rustup,
+    },
+    Step { name: "wasm-debian", what: "the modules, by Debian's packages alone", run: wasm_debian },
+    Step { name: "native", what: "C99 and C++17 programs, plain and sanitized", run: native::step },
+    Step { name: "node", what: "the loader's tests in Node.js", run: web::node_tests },
+    Step { name: "types", what: "the loader's TypeScript declarations", run: web::types },
+    Step {
+        name: "browsers",
+        what: "the loader and the page in Chromium and Firefox",
+        run: web::browsers,
+    },
+    Step { name: "hosts", what: "the same tokens from every host", run: hosts::step },
+    Step { name: "sizes", what: "budgets and the size table", run: sizes::step },
+    Step { name: "lockfiles", what: "npm's lock file", run: lockfile },
+];
+
+pub fn list() {
+    for step in &STEPS {
+        println!("{:<12} {}", step.name, step.what);
+    }
+}
+
+/// Runs the steps, or those named. True when all is well.
+pub fn run(ctx: &Ctx, names: &[String]) -> Result<bool> {
+    if let Some(unknown) = names.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
+        bail!("there is no step `{unknown}`; `cargo xtask test --list` names them");
+    }
+    let chosen: Vec<&Step> = STEPS
+        .iter()
+        .filter(|step| names.is_empty() || names.iter().any(|name| name == step.name))
+        .collect();
+    let begin = Instant::now();
+    let mut tally = Tally::default();
+    let mut times = Vec::new();
+    if names.is_empty() {
+        println!("==== set-up");
+        setup::all(ctx);
+        times.push(("set-up", begin.elapsed()));
+    }
+    for (i, step) in chosen.iter().enumerate() {
+        println!("\n==== {}/{} {}: {}", i + 1, chosen.len(), step.name, step.what);
+        let start = Instant::now();
+        let failed = tally.failed;
+        if let Err(error) = (step.run)(ctx, &mut tally) {
+            tally.record(step.name, &error);
+        }
+        let state = if tally.failed > failed { "FAILED" } else { "done" };
+        println!("  {state} in {:.1} s", start.elapsed().as_secs_f64());
+        times.push((step.name, start.elapsed()));
+    }
+    println!("\n==== times");
+    for (name, time) in times {
+        println!("  {name:<12} {:7.1} s", time.as_secs_f64());
+    }
+    println!("  {:<12} {:7.1} s", "together", begin.elapsed().as_secs_f64());
+    Ok(summary(ctx, tally))
+}
+
+/// Names what went wrong; the very last line has the totals and nothing else.
+fn summary(ctx: &Ctx, mut tally: Tally) -> bool {
+    if !tally.not_run.is_empty() {
+        println!("\n==== NOT RUN on this machine");
+        tally.not_run.iter().for_each(|line| println!("  {line}"));
+        if ctx.strict {
+            println!("  (CI is set, so each counts as a failure)");
+            tally.failed += tally.not_run.len();
+        } else {
+            println!("  (not counted below; with CI=true each is a failure)");
+        }
+    }
+    if !tally.failures.is_empty() {
+        println!("\n==== FAILED");
+        tally.failures.iter().for_each(|line| println!("  {line}"));
+    }
+    println!("  logs: {}", ctx.show(&ctx.logs));
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    tally.failed == 0
+}
+
+fn wasm_rustup(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
+    wasm_road(ctx, tally, Road::Rustup, &[Variant::Simd128, Variant::Scalar, Variant::Check])
+}
+
+fn wasm_debian(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
+    wasm_road(ctx, tally, Road::Debian, &Variant::SHIPPED)
+}
+
+/// Builds and examines modules. An earlier run's files are removed first, so
+/// that a failing build cannot pass on an old module.
+fn wasm_road(ctx: &Ctx, tally: &mut Tally, road: Road, variants: &[Variant]) -> Result<()> {
+    let files = variants.iter().map(|variant| wasm::path(ctx, road, *variant));
+    files.filter(|path| path.exists()).try_for_each(std::fs::remove_file)?;
+    println!("  {}", toolchain::prepare(ctx, road)?);
+    for &variant in variants {
+        let built = wasm::build(ctx, road, variant);
+        let Some(path) = tally.value(&format!("{} {} builds", road.name(), variant.file()), built)
+        else {
+            continue;
+        };
+        if variant != Variant::Check {
+            checks::shipped(ctx, tally, road.name(), variant, &path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The lock file must say what is installed, not from which machine's mirror.
+fn lockfile(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
+    let text = std::fs::read_to_string(ctx.path("tools/web/package-lock.json"))?;
+    let result = if text.contains("\"resolved\"") {
+        Err(anyhow::anyhow!("it names a registry's host"))
+    } else {
+        Ok(())
+    };
+    tally.check("tools/web/package-lock.json names no host", result);
+    Ok(())
+}

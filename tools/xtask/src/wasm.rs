@@ -1,0 +1,145 @@
+//! Building the wasm modules: cargo, then the export list, then wasm-opt.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use crate::checks::Module;
+use crate::ctx::Ctx;
+use crate::header;
+use crate::setup::npm_program;
+use crate::toolchain::{self, Choice, Road, TARGET};
+
+/// The module's own stack; what is left of it is never touched by the engine's callers.
+const STACK: &str = "65536";
+/// What a module exports beside the header's functions.
+pub const EXTRA_EXPORTS: [&str; 2] = ["memory", "__heap_base"];
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Variant {
+    Scalar,
+    Simd128,
+    /// simd128 with the kernel suite as its only additional export.
+    Check,
+}
+
+impl Variant {
+    pub const SHIPPED: [Variant; 2] = [Variant::Simd128, Variant::Scalar];
+
+    /// The file's name, here and in bindings/js.
+    pub fn file(self) -> &'static str {
+        match self {
+            Variant::Scalar => "pagelm-scalar.wasm",
+            Variant::Simd128 => "pagelm.wasm",
+            Variant::Check => "check.wasm",
+        }
+    }
+
+    /// Exports that only this variant has.
+    pub fn own_exports(self) -> &'static [&'static str] {
+        match self {
+            Variant::Check => &["pagelm_check"],
+            _ => &[],
+        }
+    }
+
+    fn rustflags(self) -> String {
+        let mut flags = vec![
+            "-Clink-arg=-zstack-size=".to_string() + STACK,
+            "-Clink-arg=--stack-first".to_string(),
+        ];
+        if self != Variant::Scalar {
+            flags.push("-Ctarget-feature=+simd128".to_string());
+        }
+        // Cargo's separator for this variable.
+        flags.join("\u{1f}")
+    }
+}
+
+/// `cargo xtask wasm`: both shipped modules, put where the loader looks for them.
+pub fn command(ctx: &Ctx, choice: Choice) -> Result<Road> {
+    let road = toolchain::choose(ctx, choice)?;
+    for variant in Variant::SHIPPED {
+        let built = build(ctx, road, variant)?;
+        let to = ship(ctx, variant, &built)?;
+        println!("  {} ({} bytes)", ctx.show(&to), fs::metadata(&to)?.len());
+    }
+    Ok(road)
+}
+
+/// Copies a built module to bindings/js.
+pub fn ship(ctx: &Ctx, variant: Variant, built: &Path) -> Result<PathBuf> {
+    let to = ctx.path("bindings/js").join(variant.file());
+    fs::copy(built, &to).with_context(|| format!("cannot write {}", to.display()))?;
+    Ok(to)
+}
+
+/// Where a finished module of this road and variant is.
+pub fn path(ctx: &Ctx, road: Road, variant: Variant) -> PathBuf {
+    ctx.target.join("wasm").join(road.name()).join(variant.file())
+}
+
+/// Builds one module. `prepare` of the road must have succeeded.
+pub fn build(ctx: &Ctx, road: Road, variant: Variant) -> Result<PathBuf> {
+    let name = format!("{}-{}", road.name(), variant.file().trim_end_matches(".wasm"));
+    // A folder for each flavour: two compilers' or flags' products never mix,
+    // and Debian's core is built once for each.
+    let target = ctx.target.join("wasm-build").join(&name);
+    let mut job = road
+        .cargo(ctx, &format!("wasm-{name}"), "rustc")
+        .env("CARGO_TARGET_DIR", &target)
+        .env("CARGO_ENCODED_RUSTFLAGS", variant.rustflags())
+        .args(["--package", "pagelm-c", "--lib", "--crate-type", "cdylib", "--profile", "dist"]);
+    if variant == Variant::Check {
+        job = job.args(["--features", "_check"]);
+    }
+    job.run()?;
+    let linked = target.join(TARGET).join("dist/pagelm.wasm");
+    let out = path(ctx, road, variant);
+    fs::create_dir_all(out.parent().context("a path without a folder")?)?;
+    let trimmed = out.with_extension("trimmed.wasm");
+    trim_exports(ctx, &name, variant, &linked, &trimmed)?;
+    optimise(ctx, &name, &trimmed, &out)?;
+    fs::remove_file(&trimmed)?;
+    Ok(out)
+}
+
+/// Drops every export that is not in the header, `memory` or `__heap_base`:
+/// rustc also exports `__data_end`, which no host needs.
+fn trim_exports(ctx: &Ctx, name: &str, variant: Variant, from: &Path, to: &Path) -> Result<()> {
+    let mut keep = header::functions(ctx)?;
+    keep.extend(EXTRA_EXPORTS.iter().chain(variant.own_exports()).map(|name| name.to_string()));
+    let present = Module::read(from)?.exports;
+    let kept: Vec<&String> = present.iter().filter(|name| keep.contains(*name)).collect();
+    let mut graph = vec![json!({ "name": "host", "root": true, "reaches": kept })];
+    graph.extend(kept.iter().map(|name| json!({ "name": name, "export": name })));
+    let graph_file = to.with_extension("json");
+    fs::write(&graph_file, serde_json::to_vec(&graph)?)?;
+    npm_program(ctx, &format!("wasm-metadce-{name}"), "binaryen/bin/wasm-metadce")?
+        .arg(from)
+        .arg("-f")
+        .arg(&graph_file)
+        .arg("-o")
+        .arg(to)
+        .quiet()
+        .run()?;
+    fs::remove_file(graph_file)?;
+    Ok(())
+}
+
+/// wasm-opt, which learns the features from the module's own section; that
+/// section and the others no browser reads are dropped at the very end.
+fn optimise(ctx: &Ctx, name: &str, from: &Path, to: &Path) -> Result<()> {
+    npm_program(ctx, &format!("wasm-opt-{name}"), "binaryen/bin/wasm-opt")?
+        .arg("-O3")
+        .args(["--strip-debug", "--strip-producers", "--strip-target-features"])
+        .arg(from)
+        .arg("-o")
+        .arg(to)
+        .quiet()
+        .run()?;
+    Ok(())
+}

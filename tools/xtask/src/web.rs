@@ -1,0 +1,154 @@
+//! JavaScript: the loader's tests in Node.js, its types, and the browsers.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::ctx::Ctx;
+use crate::demo;
+use crate::serve::{Server, Site};
+use crate::setup::{Browser, node, npm_program, web_tools};
+use crate::tally::Tally;
+use crate::toolchain::Road;
+use crate::wasm::{self, Variant};
+
+const TESTS: &str = "bindings/js/test";
+const TYPES: &str = "bindings/js/tsconfig.json";
+
+/// Puts the modules of the best road that was built beside the loader.
+fn ship(ctx: &Ctx) -> Result<()> {
+    for variant in Variant::SHIPPED {
+        let roads = [Road::Rustup, Road::Debian];
+        let built = roads
+            .map(|road| wasm::path(ctx, road, variant))
+            .into_iter()
+            .find(|path| path.is_file());
+        wasm::ship(
+            ctx,
+            variant,
+            &built.with_context(|| format!("no road built {}", variant.file()))?,
+        )?;
+    }
+    Ok(())
+}
+
+/// `node --test` on every test file of the loader.
+pub fn node_tests(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
+    println!("  Node.js {}", node(ctx)?);
+    ship(ctx)?;
+    let files = test_files(&ctx.path(TESTS))?;
+    ensure!(!files.is_empty(), "{TESTS} holds no *.test.mjs");
+    let output = ctx
+        .job("node-test", "node")
+        .args(["--test", "--test-reporter=tap"])
+        .args(&files)
+        .env("PAGELM_CHECK_WASM", wasm::path(ctx, Road::Rustup, Variant::Check))
+        .limit(900)
+        .finish()?;
+    let count = |word: &str| tap_total(&output.stdout, word);
+    let (passed, failed, skipped) =
+        (count("pass"), count("fail") + count("cancelled"), count("skipped") + count("todo"));
+    tally.add("node --test", passed, failed);
+    tally.check(
+        "no test is skipped",
+        if skipped == 0 { Ok(()) } else { Err(anyhow::anyhow!("{skipped} skipped")) },
+    );
+    ensure!(passed + failed > 0, "node --test ran nothing");
+    output.require()?;
+    Ok(())
+}
+
+fn test_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let shown = dir.display().to_string();
+    let entries = fs::read_dir(dir)
+        .context(shown)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    let is_test = |path: &PathBuf| {
+        path.to_string_lossy().ends_with(".test.mjs")
+            || path.to_string_lossy().ends_with(".test.js")
+    };
+    let mut files: Vec<PathBuf> = entries.into_iter().filter(is_test).collect();
+    files.sort();
+    Ok(files)
+}
+
+/// The number in TAP's closing line `# word N`.
+fn tap_total(text: &str, word: &str) -> usize {
+    let label = format!("# {word} ");
+    text.lines()
+        .rev()
+        .find_map(|line| line.strip_prefix(&label))
+        .and_then(|n| n.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+/// The declarations against a program that uses them.
+pub fn types(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
+    ensure!(ctx.path(TYPES).is_file(), "{TYPES} is missing");
+    let result = npm_program(ctx, "tsc", "typescript/bin/tsc")?
+        .args(["--noEmit", "--project"])
+        .arg(ctx.path(TYPES))
+        .run();
+    tally.check("tsc accepts pagelm.d.ts and what uses it", result.map(drop));
+    Ok(())
+}
+
+/// The loader and the demo page, in both browsers.
+pub fn browsers(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
+    web_tools(ctx)?;
+    ship(ctx)?;
+    for browser in [Browser::Chromium, Browser::Firefox] {
+        let name = browser.name();
+        let shots = ctx.target.join("screenshots").join(name);
+        tally.check(&format!("{name}: the loader's browser tests"), loader(ctx, browser));
+        tally.check(
+            &format!("{name}: the demo page, used as a visitor would"),
+            demo::drive(ctx, browser, &shots, false),
+        );
+    }
+    Ok(())
+}
+
+/// tools/web/browser-test.mjs, which loads a page from a server of ours.
+fn loader(ctx: &Ctx, browser: Browser) -> Result<()> {
+    let program = browser.find_or_install(ctx)?;
+    let server = Server::start(test_site(ctx), 0)?;
+    let output = ctx
+        .job(&format!("browser-{}", browser.name()), "node")
+        .arg(ctx.path("tools/web/browser-test.mjs"))
+        .arg(&server.address)
+        .env("PAGELM_BROWSER", browser.name())
+        .env(browser.variable(), program)
+        .limit(300)
+        .run()?;
+    for line in output.stdout.lines() {
+        println!("          {line}");
+    }
+    if output.stdout.trim().is_empty() {
+        bail!("it said nothing");
+    }
+    Ok(())
+}
+
+/// What pages of the tests may read.
+pub fn test_site(ctx: &Ctx) -> Site {
+    let folders = vec!["bindings/js", "examples/web", "examples/models", "tests/data", "tools/web"];
+    Site { root: ctx.root.clone(), folders, home: "/tools/web/blank.html", isolate: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tap_totals_come_from_the_closing_lines() {
+        let text = "# pass 99\nok 1 - a\n# tests 5\n# pass 3\n# fail 2\n# skipped 0\n";
+        assert_eq!(
+            (tap_total(text, "pass"), tap_total(text, "fail"), tap_total(text, "todo")),
+            (3, 2, 0)
+        );
+    }
+}
