@@ -416,6 +416,8 @@ impl Error {
     }
 }
 
+// Not inlined: called from some forty places, and never in a hurry.
+#[inline(never)]
 fn say(out: &mut dyn FnMut(&str), pieces: &[Piece]) {
     for piece in pieces {
         match *piece {
@@ -425,6 +427,7 @@ fn say(out: &mut dyn FnMut(&str), pieces: &[Piece]) {
     }
 }
 
+#[inline(never)]
 fn say_layer(out: &mut dyn FnMut(&str), layer: u32) {
     if layer != u32::MAX {
         say(out, &[S(" of layer "), N(u64::from(layer))]);
@@ -432,15 +435,18 @@ fn say_layer(out: &mut dyn FnMut(&str), layer: u32) {
 }
 
 /// Decimal digits, most significant first.
+#[inline(never)]
 fn say_number(out: &mut dyn FnMut(&str), number: u64) {
     const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
-    let mut power = 1u64;
-    while number / power >= 10 {
-        power *= 10;
-    }
+    // Down from the highest power: the loop's condition keeps the divisor from being zero.
+    let mut power = 10_000_000_000_000_000_000u64;
+    let mut leading = true;
     while power > 0 {
         let digit = (number / power % 10) as usize;
-        out(DIGITS.get(digit).copied().unwrap_or("?"));
+        leading = leading && digit == 0 && power > 1;
+        if !leading {
+            out(DIGITS.get(digit).copied().unwrap_or("?"));
+        }
         power /= 10;
     }
 }

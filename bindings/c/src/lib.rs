@@ -1,0 +1,44 @@
+//! The shared and static library, and the WebAssembly module: the functions of
+//! `include/pagelm.h`, which the engine defines, and what a final program
+//! needs besides.
+//!
+//! A leaf, because a panic handler and exported names belong to whole programs
+//! only: the engine stays a plain library for Rust.
+#![no_std]
+
+pub use engine::capi::*;
+
+// The release build holds no panic. Should one ever slip in, the name of this
+// import shows up in the module, where a test looks for it.
+#[cfg(target_arch = "wasm32")]
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn pagelm_panic_is_reachable() -> !;
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+unsafe extern "C" {
+    /// The C library's.
+    fn abort() -> !;
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    #[cfg(target_arch = "wasm32")]
+    // SAFETY: takes nothing and does not return, as declared.
+    unsafe {
+        pagelm_panic_is_reachable()
+    }
+    #[cfg(not(target_arch = "wasm32"))]
+    // SAFETY: `abort` of every C library takes nothing and does not return.
+    unsafe {
+        abort()
+    }
+}
+
+/// Runs one case of the kernel suite; 0 is a pass.
+#[cfg(feature = "_check")]
+#[unsafe(no_mangle)]
+pub extern "C" fn pagelm_check(case: u32, seed: u32) -> i32 {
+    engine::kernels::check::run(case, seed)
+}
