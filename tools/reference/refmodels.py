@@ -141,30 +141,65 @@ def with_weights(spec, weights):
     return model
 
 
-def quantise_int8(x):
-    """What pagelm does to the activations of a block-quantised product, per block of 32: the scale is
-    amax / 127 in float32, each value is x times (127 / amax) in float32, rounded half to even."""
-    blocks = x.detach().numpy().astype(np.float32).reshape(*x.shape[:-1], -1, 32)
-    amax = np.abs(blocks).max(-1, keepdims=True)
-    scale = amax / np.float32(127)
-    inverse = np.divide(np.float32(127), amax, out=np.zeros_like(amax), where=amax > 0)
-    levels = np.rint(blocks * inverse)
-    return torch.from_numpy((levels.astype(np.float64) * scale).reshape(x.shape))
+class Int8:
+    """What pagelm does to the activations of a block-quantised product, per block of 32: the scale is amax / 127 in
+    float32, each value is x times (127 / amax) in float32, rounded half to even.
+
+    `clearance` is how near any value came to the middle between two levels, in levels. Float32 sums taken in another
+    order differ by about 1e-5 of a level; a value nearer to a tie than that may fall to either side, and one such
+    step moves the logits by nearly as much as the whole rounding does, because the layers after it round anew.
+    PyTorch's own float32 and float64 runs part in the same way. So logits are compared tightly where the run is
+    CLEAR, and only there.
+    """
+
+    CLEAR = 5e-5
+
+    def __init__(self, model, types):
+        self.clearance = 0.5
+        for layer, block in enumerate(model.transformer.h):
+            for part, module in [("attn_qkv", block.attn.c_attn), ("attn_output", block.attn.c_proj),
+                                 ("ffn_up", block.mlp.c_fc), ("ffn_down", block.mlp.c_proj)]:
+                self.hook(module, types[f"blk.{layer}.{part}.weight"])
+        self.hook(model.lm_head, types.get("output.weight", types["token_embd.weight"]))
+        self.model = model
+
+    def hook(self, module, type):
+        if type in (Type.Q8_0, Type.Q4_0):
+            module.register_forward_pre_hook(lambda _, args: (self.round(args[0]),))
+
+    def round(self, x):
+        blocks = x.detach().numpy().astype(np.float32).reshape(*x.shape[:-1], -1, 32)
+        amax = np.abs(blocks).max(-1, keepdims=True)
+        inverse = np.divide(np.float32(127), amax, out=np.zeros_like(amax), where=amax > 0)
+        scaled = blocks * inverse
+        levels = np.rint(scaled)
+        self.clearance = min(self.clearance, 0.5 - float(np.abs(scaled - levels).max()))
+        scale = (amax / np.float32(127)).astype(np.float64)
+        return torch.from_numpy((levels * scale).reshape(x.shape)).to(x.dtype)
+
+    def logits(self, ids):
+        """The logits, and whether no rounding was near a tie."""
+        self.clearance = 0.5
+        rows = logits(self.model, ids)
+        return rows, self.clearance > self.CLEAR
+
+    def clear_sequence(self, spec, n):
+        """The first random sequence of n ids that is CLEAR, and its logits."""
+        for seed in range(10_000):
+            ids = random_ids(spec, n, seed)
+            rows, clear = self.logits(ids)
+            if clear:
+                return ids, rows
+        raise RuntimeError(f"{spec.name}: every sequence of {n} has a tie")
 
 
-def hook_int8(model, types):
-    """Makes every product whose weights are block-quantised see activations rounded to int8."""
-    for layer, block in enumerate(model.transformer.h):
-        for part, module in [("attn_qkv", block.attn.c_attn), ("attn_output", block.attn.c_proj),
-                             ("ffn_up", block.mlp.c_fc), ("ffn_down", block.mlp.c_proj)]:
-            hook_product(module, types[f"blk.{layer}.{part}.weight"])
-    hook_product(model.lm_head, types.get("output.weight", types["token_embd.weight"]))
-    return model
+def random_ids(spec, n, seed):
+    return [int(i) for i in np.random.default_rng([spec.seed, seed]).integers(0, spec.n_vocab, n)]
 
 
-def hook_product(module, type):
-    if type in (Type.Q8_0, Type.Q4_0):
-        module.register_forward_pre_hook(lambda _, args: (quantise_int8(args[0]),))
+def rms(a, b):
+    """rms(a - b) / rms(b)"""
+    return float(np.sqrt(np.square(a.astype(np.float64) - b).mean() / np.square(b).mean()))
 
 
 def distance(a, b):
