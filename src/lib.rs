@@ -66,7 +66,8 @@ pub mod gguf;
 
 pub mod kernels;
 
-//pub mod tensor;
+pub mod attention;
+pub mod tensor;
 
 //pub mod models;
 //pub mod sample;

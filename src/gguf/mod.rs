@@ -21,6 +21,7 @@
 mod reader;
 mod value;
 
+pub(crate) use reader::TensorMark;
 pub use reader::{Gguf, MetadataIter, TensorInfo, TensorIter};
 pub use value::{Array, Value};
 

@@ -21,7 +21,6 @@ pub struct Gguf<'a> {
     n_tensors: u64,
     kv_start: usize,
     tensors_start: usize,
-    alignment: u64,
     data_start: u64,
     file_size: u64,
 }
@@ -58,17 +57,7 @@ impl<'a> Gguf<'a> {
         if data_start > file.len() as u64 {
             return Err(Error::Truncated { offset: file.len() as u64, need: data_start });
         }
-        Ok(Self {
-            file,
-            packed,
-            n_kv,
-            n_tensors,
-            kv_start,
-            tensors_start,
-            alignment,
-            data_start,
-            file_size,
-        })
+        Ok(Self { file, packed, n_kv, n_tensors, kv_start, tensors_start, data_start, file_size })
     }
 
     /// The bytes this view was parsed from.
@@ -113,14 +102,16 @@ impl<'a> Gguf<'a> {
         self.metadata().find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| value)
     }
 
+    /// Where the next description of `tensors` stands, to go on with later
+    /// when the file is borrowed otherwise.
+    pub(crate) fn first_tensor(&self) -> TensorMark {
+        TensorMark { pos: self.tensors_start, left: self.n_tensors, data_start: self.data_start }
+    }
+
     /// All tensor descriptions, in file order, which is also the order of their data.
     #[must_use]
     pub fn tensors(&self) -> TensorIter<'a> {
-        TensorIter {
-            cursor: Cursor::at(self.file, self.tensors_start),
-            left: self.n_tensors,
-            data_start: self.data_start,
-        }
+        TensorIter { file: self.file, mark: self.first_tensor() }
     }
 }
 
@@ -134,7 +125,9 @@ fn check_metadata(cursor: &mut Cursor<'_>, n_kv: u64) -> Result<u64> {
             alignment = value
                 .as_u64()
                 .filter(|a| a.is_power_of_two() && (8..=MAX_ALIGNMENT).contains(a))
-                .ok_or_else(|| here.corrupt("general.alignment is not a power of two from 8 to 65536"))?;
+                .ok_or_else(|| {
+                    here.corrupt("general.alignment is not a power of two from 8 to 65536")
+                })?;
         }
     }
     Ok(alignment)
@@ -239,20 +232,38 @@ fn tensor_info<'a>(cursor: &mut Cursor<'a>, data_start: u64) -> Result<TensorInf
     Ok(TensorInfo { name, described_at, n_dims, rows, cols, dtype, offset, size })
 }
 
+/// A place in the tensor descriptions of a file that was parsed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TensorMark {
+    pos: usize,
+    left: u64,
+    data_start: u64,
+}
+
+impl TensorMark {
+    /// The tensor described here in `file`, and the mark of the one after it.
+    pub(crate) fn read<'f>(&self, file: &'f [u8]) -> Option<(TensorInfo<'f>, Self)> {
+        let left = self.left.checked_sub(1)?;
+        let mut cursor = Cursor::at(file, self.pos);
+        let info = tensor_info(&mut cursor, self.data_start).ok()?;
+        Some((info, Self { pos: cursor.pos, left, ..*self }))
+    }
+}
+
 /// The tensors of a file.
 #[derive(Clone)]
 pub struct TensorIter<'a> {
-    cursor: Cursor<'a>,
-    left: u64,
-    data_start: u64,
+    file: &'a [u8],
+    mark: TensorMark,
 }
 
 impl<'a> Iterator for TensorIter<'a> {
     type Item = TensorInfo<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.left = self.left.checked_sub(1)?;
-        tensor_info(&mut self.cursor, self.data_start).ok()
+        let (info, mark) = self.mark.read(self.file)?;
+        self.mark = mark;
+        Some(info)
     }
 }
 

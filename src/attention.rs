@@ -1,0 +1,235 @@
+//! Causal self-attention over a cache of keys and values.
+//!
+//! The cache is laid out as packed matrices, so that both halves of attention
+//! are the F32 matrix product of [`crate::kernels`], with its order of sums:
+//!
+//! ```text
+//! keys of a head:    rows are positions, columns the head's dimensions;
+//!                    groups of 8 positions, (n_ctx / 8, head_dim, 8)
+//! values of a head:  rows are the head's dimensions, columns positions;
+//!                    groups of 8 dimensions, (head_dim / 8, n_ctx, 8)
+//! ```
+#![forbid(unsafe_code)]
+
+use crate::arena::Reserve;
+use crate::error::{Error, Result};
+use crate::kernels::{self, Acts, Isa, Weights};
+use crate::math;
+use crate::quant::{DType, GROUP};
+use crate::tensor;
+
+/// The shape of a cache.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Layers.
+    pub n_layer: usize,
+    /// Heads in a layer.
+    pub n_head: usize,
+    /// Numbers in a head's key or value.
+    pub head_dim: usize,
+    /// Positions.
+    pub n_ctx: usize,
+}
+
+impl Shape {
+    /// Numbers of one head's keys: positions rounded up to whole groups.
+    fn keys(&self) -> usize {
+        self.n_ctx.next_multiple_of(GROUP) * self.head_dim
+    }
+
+    /// Numbers of one head's values: dimensions rounded up to whole groups.
+    fn values(&self) -> usize {
+        self.head_dim.next_multiple_of(GROUP) * self.n_ctx
+    }
+
+    /// Multiplications to attend with one head over `n` positions.
+    #[must_use]
+    pub fn work(&self, n: usize) -> u64 {
+        2 * n as u64 * self.head_dim as u64
+    }
+}
+
+/// The keys and values of all layers.
+pub struct Cache<'a> {
+    shape: Shape,
+    /// (n_layer, n_head, keys)
+    k: &'a mut [f32],
+    /// (n_layer, n_head, values)
+    v: &'a mut [f32],
+}
+
+/// Room to attend with one head.
+pub struct Scratch<'a> {
+    /// One score per position, rounded up to whole groups.
+    scores: &'a mut [f32],
+    /// One result per dimension, rounded up to whole groups.
+    mixed: &'a mut [f32],
+}
+
+impl<'a> Scratch<'a> {
+    /// Lays it out.
+    ///
+    /// # Errors
+    /// As [`Reserve::take`].
+    pub fn lay(r: &mut Reserve<'a>, shape: Shape) -> Result<Self> {
+        Ok(Self {
+            scores: r.take(shape.n_ctx.next_multiple_of(GROUP))?,
+            mixed: r.take(shape.head_dim.next_multiple_of(GROUP))?,
+        })
+    }
+}
+
+impl<'a> Cache<'a> {
+    /// Lays it out.
+    ///
+    /// # Errors
+    /// As [`Reserve::take`].
+    pub fn lay(r: &mut Reserve<'a>, shape: Shape) -> Result<Self> {
+        let size = |per_head: usize| {
+            let heads = shape.n_layer.checked_mul(shape.n_head);
+            heads.and_then(|n| n.checked_mul(per_head)).ok_or(Error::TooLarge)
+        };
+        Ok(Self { shape, k: r.take(size(shape.keys())?)?, v: r.take(size(shape.values())?)? })
+    }
+
+    /// Stores position `pos` of a layer; `k` and `v` are (n_head, head_dim).
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if there is no such position.
+    pub fn store(&mut self, layer: usize, pos: usize, k: &[f32], v: &[f32]) -> Result<()> {
+        let Shape { n_head, head_dim, n_ctx, .. } = self.shape;
+        let (keys, values) = (self.shape.keys(), self.shape.values());
+        for (head, (k, v)) in k.chunks_exact(head_dim).zip(v.chunks_exact(head_dim)).enumerate() {
+            let index = layer * n_head + head;
+            let cache = self.k.get_mut(index * keys..(index + 1) * keys).ok_or(Error::Internal)?;
+            let start = pos / GROUP * GROUP * head_dim + pos % GROUP;
+            let column = cache.get_mut(start..).ok_or(Error::Internal)?;
+            for (cell, k) in column.iter_mut().step_by(GROUP).zip(k) {
+                *cell = *k;
+            }
+            let cache = self.v.get_mut(index * values..(index + 1) * values);
+            let groups = cache.ok_or(Error::Internal)?.chunks_exact_mut(n_ctx * GROUP);
+            for (group, v) in groups.zip(v.chunks(GROUP)) {
+                let cells = group.get_mut(pos * GROUP..).ok_or(Error::Internal)?;
+                for (cell, v) in cells.iter_mut().zip(v) {
+                    *cell = *v;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// out (head_dim) = softmax(q K^T / sqrt(head_dim)) V over the first `n`
+    /// positions of one head.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the sizes do not agree.
+    pub fn attend(
+        &self,
+        isa: Isa,
+        (layer, head): (usize, usize),
+        q: &[f32],
+        n: usize,
+        scratch: &mut Scratch<'_>,
+        out: &mut [f32],
+    ) -> Result<()> {
+        let Shape { n_head, head_dim, n_ctx, .. } = self.shape;
+        let index = layer * n_head + head;
+        let keys =
+            packed(self.k, index * self.shape.keys(), n.div_ceil(GROUP), head_dim, head_dim)?;
+        kernels::matmul(isa, keys, floats(q), 1, scratch.scores, 0)?;
+        let scores = scratch.scores.get_mut(..n).ok_or(Error::Internal)?;
+        tensor::softmax(scores, 1.0 / math::sqrt(head_dim as f32));
+        let groups = head_dim.div_ceil(GROUP);
+        let values = packed(self.v, index * self.shape.values(), groups, n_ctx, n)?;
+        kernels::matmul(isa, values, floats(scores), 1, scratch.mixed, 0)?;
+        let mixed = scratch.mixed.get(..out.len()).ok_or(Error::Internal)?;
+        out.copy_from_slice(mixed);
+        Ok(())
+    }
+
+    /// Visits every number that the first `n` positions occupy, in an order
+    /// that depends on the shape and `n` alone.
+    pub fn visit_used<'s>(&'s mut self, n: usize, visit: &mut dyn FnMut(&'s mut [f32])) {
+        let keys = n.next_multiple_of(GROUP) * self.shape.head_dim;
+        for head in self.k.chunks_exact_mut(self.shape.keys().max(1)) {
+            visit(head.get_mut(..keys).unwrap_or_default());
+        }
+        for group in self.v.chunks_exact_mut((self.shape.n_ctx * GROUP).max(1)) {
+            visit(group.get_mut(..n * GROUP).unwrap_or_default());
+        }
+    }
+
+    /// How many numbers [`Cache::visit_used`] visits.
+    #[must_use]
+    pub fn used_len(&self, n: usize) -> usize {
+        let Shape { n_layer, n_head, head_dim, .. } = self.shape;
+        let keys = n.next_multiple_of(GROUP) * head_dim;
+        n_layer * n_head * (keys + head_dim.next_multiple_of(GROUP) * n)
+    }
+}
+
+/// Packed rows inside a cache: `n_groups` groups of width `width`, of which `k` columns are used.
+fn packed(
+    cache: &[f32],
+    start: usize,
+    n_groups: usize,
+    width: usize,
+    k: usize,
+) -> Result<Weights<'_>> {
+    let data = cache.get(start..).ok_or(Error::Internal)?;
+    let data = bytemuck::try_cast_slice(data).map_err(|_| Error::Internal)?;
+    Ok(Weights { dtype: DType::F32, data, n_groups, stride: width * GROUP * size_of::<f32>(), k })
+}
+
+fn floats(f: &[f32]) -> Acts<'_> {
+    Acts { f, ..Acts::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    #[test]
+    fn attention_is_the_definition() {
+        // head_dim 5 and n_ctx 11 fill no group evenly
+        let shape = Shape { n_layer: 2, n_head: 3, head_dim: 5, n_ctx: 11 };
+        let mut count = Reserve::count();
+        Cache::lay(&mut count, shape).unwrap();
+        Scratch::lay(&mut count, shape).unwrap();
+        let mut block = vec![0u64; count.used().div_ceil(8)];
+        let mut r = Reserve::carve(bytemuck::cast_slice_mut(&mut block)).unwrap();
+        let mut cache = Cache::lay(&mut r, shape).unwrap();
+        let mut scratch = Scratch::lay(&mut r, shape).unwrap();
+        let number = |i: usize| ((i * 37 % 101) as f32 / 50.0) - 1.0;
+        let rows: Vec<Vec<f32>> =
+            (0..11).map(|p| (0..30).map(|i| number(p * 30 + i)).collect()).collect();
+        for (pos, row) in rows.iter().enumerate() {
+            cache.store(1, pos, &row[..15], &row[15..]).unwrap();
+        }
+        let q: Vec<f32> = (0..5).map(|i| number(i + 7)).collect();
+        for n in 1..=11 {
+            for head in 0..3 {
+                let mut out = [0.0; 5];
+                cache.attend(Isa::SCALAR, (1, head), &q, n, &mut scratch, &mut out).unwrap();
+                let scores = rows[..n].iter().map(|row| {
+                    let dot: f64 =
+                        q.iter().zip(&row[head * 5..]).map(|(a, b)| f64::from(a * b)).sum();
+                    (dot / 5f64.sqrt()).exp()
+                });
+                let scores: Vec<f64> = scores.collect();
+                let sum: f64 = scores.iter().sum();
+                for (d, got) in out.iter().enumerate() {
+                    let mix = scores
+                        .iter()
+                        .zip(&rows)
+                        .map(|(s, row)| s / sum * f64::from(row[15 + head * 5 + d]));
+                    let want: f64 = mix.sum();
+                    assert!((f64::from(*got) - want).abs() < 1e-6, "{n} {head} {d}");
+                }
+            }
+        }
+    }
+}

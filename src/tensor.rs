@@ -1,0 +1,372 @@
+//! Matrices bound to a model file, and the operations of a layer that are not attention.
+#![forbid(unsafe_code)]
+
+use crate::error::{Error, Result};
+use crate::gguf::TensorInfo;
+use crate::kernels::{self, Acts, BLOCK, Isa, Weights};
+use crate::math;
+use crate::quant::{DType, GROUP, dequantize_packed_row, dequantize_row, packable};
+use bytemuck::{Pod, Zeroable};
+
+/// Where a tensor lies in the file, as plain numbers that a model's table holds.
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct Slot {
+    offset: u64,
+    size: u64,
+    rows: u32,
+    cols: u32,
+    dtype: u32,
+    /// Where the file describes it.
+    described_at: u32,
+}
+
+impl Slot {
+    /// The slot of a tensor.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if a dimension does not fit 32 bits.
+    pub fn new(info: &TensorInfo<'_>) -> Result<Self> {
+        let narrow = |n: u64| u32::try_from(n).map_err(|_| Error::TooLarge);
+        Ok(Self {
+            offset: info.offset,
+            size: info.size,
+            rows: narrow(info.rows)?,
+            cols: narrow(info.cols)?,
+            dtype: info.dtype as u32,
+            described_at: narrow(info.described_at)?,
+        })
+    }
+
+    /// Whether there is such a tensor.
+    #[must_use]
+    pub fn is_some(&self) -> bool {
+        self.size != 0
+    }
+
+    /// Whether it has this shape; a vector is one row.
+    #[must_use]
+    pub fn has_shape(&self, rows: usize, cols: usize) -> bool {
+        self.rows as usize == rows && self.cols as usize == cols
+    }
+
+    /// How its numbers are stored.
+    #[must_use]
+    pub fn dtype(&self) -> Option<DType> {
+        DType::from_ggml(self.dtype)
+    }
+
+    fn bytes<'a>(&self, file: &'a [u8]) -> Result<&'a [u8]> {
+        let start = usize::try_from(self.offset).map_err(|_| Error::Internal)?;
+        let size = usize::try_from(self.size).map_err(|_| Error::Internal)?;
+        let end = start.checked_add(size).ok_or(Error::Internal)?;
+        file.get(start..end).ok_or(Error::Internal)
+    }
+
+    /// The tensor as a packed matrix.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if it is absent.
+    pub fn matrix<'a>(&self, file: &'a [u8]) -> Result<Matrix<'a>> {
+        let dtype = self.dtype().ok_or(Error::Internal)?;
+        let (rows, cols) = (self.rows as usize, self.cols as usize);
+        let row_bytes = dtype.row_bytes(cols).filter(|&n| n > 0).ok_or(Error::Internal)?;
+        let n_groups = if packable(dtype, cols) { rows / GROUP } else { 0 };
+        Ok(Matrix { dtype, rows, cols, row_bytes, n_groups, data: self.bytes(file)? })
+    }
+
+    /// The tensor as a vector of numbers; empty if it is absent.
+    ///
+    /// # Errors
+    /// [`Error::Misaligned`] if the file does not lie at a multiple of 8 bytes.
+    pub fn vector<'a>(&self, file: &'a [u8]) -> Result<&'a [f32]> {
+        if !self.is_some() {
+            return Ok(&[]);
+        }
+        bytemuck::try_cast_slice(self.bytes(file)?).map_err(|_| Error::Misaligned)
+    }
+}
+
+/// A matrix (rows, cols) in a packed file.
+#[derive(Clone, Copy)]
+pub struct Matrix<'a> {
+    dtype: DType,
+    rows: usize,
+    cols: usize,
+    row_bytes: usize,
+    /// Groups of packed rows; the rows behind them are in file order.
+    n_groups: usize,
+    data: &'a [u8],
+}
+
+impl Matrix<'_> {
+    /// Multiplications to apply it to one vector.
+    #[must_use]
+    pub fn work(&self) -> u64 {
+        self.rows as u64 * self.cols as u64
+    }
+
+    /// Row `row` as numbers, for an embedding.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if there is no such row or `out` is not `cols` long.
+    pub fn read_row(&self, row: usize, out: &mut [f32]) -> Result<()> {
+        if out.len() != self.cols || row >= self.rows {
+            return Err(Error::Internal);
+        }
+        let group = row / GROUP;
+        if group < self.n_groups {
+            let size = self.row_bytes * GROUP;
+            let bytes = self.data.get(group * size..(group + 1) * size).ok_or(Error::Internal)?;
+            return dequantize_packed_row(self.dtype, bytes, row % GROUP, out);
+        }
+        dequantize_row(self.dtype, self.plain_row(row)?, out)
+    }
+
+    fn plain_row(&self, row: usize) -> Result<&[u8]> {
+        let start = row * self.row_bytes;
+        self.data.get(start..start + self.row_bytes).ok_or(Error::Internal)
+    }
+}
+
+/// What is left to spend in one call, in multiplications.
+///
+/// A stage that finds something left does at least one piece of work, so every
+/// call gets on.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget(u64);
+
+impl Budget {
+    /// The unit in which callers count: this many multiplications.
+    pub const UNIT: u64 = 65_536;
+
+    /// So many units; 0 is no limit.
+    #[must_use]
+    pub fn new(units: u32) -> Self {
+        Self(if units == 0 { u64::MAX } else { u64::from(units) * Self::UNIT })
+    }
+
+    /// Whether nothing is left.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.0 == 0
+    }
+
+    /// How many pieces of `each` can be done, of `wanted`; at least one.
+    fn pieces(&self, each: u64, wanted: usize) -> usize {
+        let affordable = self.0 / each.max(1);
+        usize::try_from(affordable).unwrap_or(usize::MAX).clamp(1, wanted.max(1))
+    }
+
+    /// Spends.
+    pub fn spend(&mut self, work: u64) {
+        self.0 = self.0.saturating_sub(work);
+    }
+}
+
+/// Room for activations in the form that quantised weights take: n vectors of k.
+pub struct ActsBuffer<'a> {
+    /// (n, k)
+    pub q: &'a mut [i16],
+    /// (n, k / 32)
+    pub d: &'a mut [f32],
+    /// (n, k / 32)
+    pub s: &'a mut [i32],
+}
+
+impl ActsBuffer<'_> {
+    /// Puts n vectors of k numbers into the form that `matrix` takes, once for
+    /// all its rows.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if there is no room.
+    pub fn prepare(&mut self, matrix: &Matrix<'_>, x: &[f32]) -> Result<()> {
+        if matrix.dtype.is_quantized() {
+            let blocks = x.len() / BLOCK;
+            let q = self.q.get_mut(..x.len()).ok_or(Error::Internal)?;
+            let d = self.d.get_mut(..blocks).ok_or(Error::Internal)?;
+            let s = self.s.get_mut(..blocks).ok_or(Error::Internal)?;
+            kernels::quantize(x, q, d, s);
+        }
+        Ok(())
+    }
+
+    /// The prepared vectors, beside the numbers they were made from.
+    #[must_use]
+    pub fn acts<'b>(&'b self, x: &'b [f32]) -> Acts<'b> {
+        Acts { f: x, q: self.q, d: self.d, s: self.s }
+    }
+}
+
+/// y (n, rows) = x (n, cols) W^T + bias, from row `at` on for as long as the
+/// budget lasts. Vector t's results begin at `y[t * rows]`. Returns whether
+/// the last row is done.
+///
+/// # Errors
+/// [`Error::Internal`] if the sizes do not agree.
+pub fn linear(
+    isa: Isa,
+    (w, bias): (&Matrix<'_>, &[f32]),
+    (x, n): (Acts<'_>, usize),
+    y: &mut [f32],
+    at: &mut u32,
+    budget: &mut Budget,
+) -> Result<bool> {
+    while (*at as usize) < w.rows {
+        if budget.is_spent() {
+            return Ok(false);
+        }
+        let first = *at as usize;
+        let y_from = y.get_mut(first..).ok_or(Error::Internal)?;
+        let done = if first / GROUP < w.n_groups {
+            packed_rows(isa, w, (x, n), y_from, first / GROUP, budget)?
+        } else {
+            plain_rows(w, (x, n), y_from, first, budget)?
+        };
+        budget.spend(done as u64 * w.cols as u64 * n as u64);
+        add_bias(bias.get(first..first + done).unwrap_or_default(), y_from, w.rows);
+        *at += done as u32;
+    }
+    Ok(true)
+}
+
+fn packed_rows(
+    isa: Isa,
+    w: &Matrix<'_>,
+    (x, n): (Acts<'_>, usize),
+    y: &mut [f32],
+    group: usize,
+    budget: &Budget,
+) -> Result<usize> {
+    let each = GROUP as u64 * w.cols as u64 * n as u64;
+    let n_groups = budget.pieces(each, w.n_groups - group);
+    let stride = w.row_bytes * GROUP;
+    let data = w.data.get(group * stride..).ok_or(Error::Internal)?;
+    let weights = Weights { dtype: w.dtype, data, n_groups, stride, k: w.cols };
+    kernels::matmul(isa, weights, x, n, y, w.rows)?;
+    Ok(n_groups * GROUP)
+}
+
+fn plain_rows(
+    w: &Matrix<'_>,
+    (x, n): (Acts<'_>, usize),
+    y: &mut [f32],
+    first: usize,
+    budget: &Budget,
+) -> Result<usize> {
+    let n_rows = budget.pieces(w.cols as u64 * n as u64, w.rows - first);
+    for r in 0..n_rows {
+        let row = w.plain_row(first + r)?;
+        for t in 0..n {
+            let y = y.get_mut(t * w.rows + r).ok_or(Error::Internal)?;
+            *y = kernels::row(w.dtype, row, x.vector(t, w.cols));
+        }
+    }
+    Ok(n_rows)
+}
+
+fn add_bias(bias: &[f32], y: &mut [f32], stride: usize) {
+    if !bias.is_empty() {
+        for y in y.chunks_mut(stride) {
+            add(y, bias);
+        }
+    }
+}
+
+/// x += y.
+pub fn add(x: &mut [f32], y: &[f32]) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x += y;
+    }
+}
+
+/// Layer normalisation of n vectors: (x - mean) / sqrt(variance + eps) weight + bias.
+///
+/// Ba, Kiros and Hinton, <https://arxiv.org/abs/1607.06450>. `bias` may be empty.
+pub fn layer_norm(x: &[f32], (weight, bias): (&[f32], &[f32]), eps: f32, out: &mut [f32]) {
+    let width = weight.len().max(1);
+    for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+        let mean = math::sum_by(x, |v| v) / width as f32;
+        let variance = math::sum_by(x, |v| (v - mean) * (v - mean)) / width as f32;
+        let scale = 1.0 / math::sqrt(variance + eps);
+        for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+            *out = (x - mean) * scale * weight;
+        }
+        add(out, bias);
+    }
+}
+
+/// Softmax of `x`, each first multiplied by `scale`.
+pub fn softmax(x: &mut [f32], scale: f32) {
+    x.iter_mut().for_each(|v| *v *= scale);
+    let max = math::max(x);
+    x.iter_mut().for_each(|v| *v = math::exp(*v - max));
+    let inverse = 1.0 / math::sum_by(x, |v| v);
+    x.iter_mut().for_each(|v| *v *= inverse);
+}
+
+/// The function between the two matrices of a feed-forward layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// GELU by its tanh form.
+    GeluTanh,
+    /// GELU by the error function.
+    GeluErf,
+    /// max(x, 0).
+    Relu,
+}
+
+impl Activation {
+    /// The function that Hugging Face's `activation_function` names.
+    #[must_use]
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        match name {
+            b"gelu_new" | b"gelu_pytorch_tanh" | b"gelu_fast" => Some(Self::GeluTanh),
+            b"gelu" => Some(Self::GeluErf),
+            b"relu" => Some(Self::Relu),
+            _ => None,
+        }
+    }
+
+    /// Applies it to every element.
+    pub fn apply(self, x: &mut [f32]) {
+        match self {
+            Self::GeluTanh => x.iter_mut().for_each(|v| *v = math::gelu_tanh(*v)),
+            Self::GeluErf => x.iter_mut().for_each(|v| *v = math::gelu_erf(*v)),
+            Self::Relu => x.iter_mut().for_each(|v| *v = math::relu(*v)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layer_norm_is_the_definition() {
+        let x = [1.0, 2.0, 3.0, 6.0];
+        let mut out = [0.0; 4];
+        layer_norm(&x, (&[1.0, 1.0, 1.0, 2.0], &[0.5; 4]), 0.0, &mut out);
+        // mean 3, variance 3.5
+        let s = 3.5f32.sqrt();
+        for (got, want) in out.iter().zip([-2.0 / s + 0.5, -1.0 / s + 0.5, 0.5, 6.0 / s + 0.5]) {
+            assert!((got - want).abs() < 1e-6, "{got} {want}");
+        }
+    }
+
+    #[test]
+    fn softmax_sums_to_one_and_survives_large_arguments() {
+        let mut x = [1e4, -1e4, 1e4];
+        softmax(&mut x, 1.0);
+        assert_eq!((x[0], x[2]), (0.5, 0.5));
+        assert!(x[1] < 1e-30);
+    }
+
+    #[test]
+    fn a_budget_always_allows_a_piece() {
+        let budget = Budget::new(1);
+        assert_eq!(budget.pieces(Budget::UNIT * 5, 9), 1);
+        assert_eq!(budget.pieces(Budget::UNIT / 4, 9), 4);
+        assert_eq!(Budget::new(0).pieces(1, 9), 9);
+    }
+}
