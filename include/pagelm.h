@@ -337,6 +337,10 @@ uint32_t pagelm_abi_version(void);
 // One sentence in English for a status, ended by a zero byte; never NULL, never to be freed.
 const char *pagelm_status_text(int32_t status);
 
+// The name of a status: its constant's, without PAGELM_ and ERROR_; "UNKNOWN" for another number.
+// As lasting as `pagelm_status_text`.
+const char *pagelm_status_name(int32_t status);
+
 // Reads a model file's header: what the model is, how long the file is, how much memory it needs.
 // `bytes`: the file's first `len` bytes, any alignment. PAGELM_MORE: the header is longer than
 // that and nothing is written; try again with more of the file. The weights are not looked at.

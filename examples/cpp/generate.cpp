@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iomanip>
 #include <iostream>
@@ -111,13 +112,10 @@ Options read_options(const std::vector<std::string> &args)
 
 std::vector<std::byte> read_file(const std::string &path)
 {
-    std::ifstream file(path, std::ios::binary | std::ios::ate);
-    const std::streamoff size = file ? static_cast<std::streamoff>(file.tellg()) : -1;
-    if (size < 0)
-        fail(path, "cannot open the file");
-    std::vector<std::byte> bytes(static_cast<std::size_t>(size));
-    file.seekg(0);
-    if (!file.read(reinterpret_cast<char *>(bytes.data()), size))
+    // Throws, with its reason, for a path that is not a file.
+    std::vector<std::byte> bytes(static_cast<std::size_t>(std::filesystem::file_size(path)));
+    std::ifstream file(path, std::ios::binary);
+    if (!file.read(reinterpret_cast<char *>(bytes.data()), static_cast<std::streamsize>(bytes.size())))
         fail(path, "cannot read the file");
     return bytes;
 }

@@ -74,7 +74,11 @@ fn memory_end() -> u64 {
 ///
 /// # Safety
 /// The promise of this module, for `n` elements at `p`, for as long as `'a`.
-pub(super) unsafe fn input<'a, T: Pod>(p: *const T, n: usize, name: &'static str) -> Result<&'a [T]> {
+pub(super) unsafe fn input<'a, T: Pod>(
+    p: *const T,
+    n: usize,
+    name: &'static str,
+) -> Result<&'a [T]> {
     Span::new(p, n, name)?;
     if n == 0 {
         return Ok(&[]);
@@ -87,7 +91,11 @@ pub(super) unsafe fn input<'a, T: Pod>(p: *const T, n: usize, name: &'static str
 ///
 /// # Safety
 /// The promise of this module, for `n` bytes at `p`, for as long as `'a`; all of them initialised.
-pub(super) unsafe fn input_mut<'a>(p: *mut u8, n: usize, name: &'static str) -> Result<&'a mut [u8]> {
+pub(super) unsafe fn input_mut<'a>(
+    p: *mut u8,
+    n: usize,
+    name: &'static str,
+) -> Result<&'a mut [u8]> {
     Span::new(p, n, name)?;
     if n == 0 {
         return Ok(&mut []);
@@ -289,7 +297,12 @@ impl Mark {
 ///
 /// # Safety
 /// The promise of this module, for `size_of::<H>()` bytes; `H` holds a `Mark` at `offset`.
-pub(super) unsafe fn check_alive<H>(handle: *const H, offset: usize, magic: u64, name: &'static str) -> Result<()> {
+pub(super) unsafe fn check_alive<H>(
+    handle: *const H,
+    offset: usize,
+    magic: u64,
+    name: &'static str,
+) -> Result<()> {
     Span::new(handle, 1, name)?;
     // SAFETY: the handle's bytes are readable by the promise, and `Span::new` checked the rest;
     // any eight bytes are a `Mark`.
@@ -374,7 +387,11 @@ pub(super) unsafe fn report(error: *mut pagelm_error, work: impl FnOnce() -> Res
 ///
 /// # Safety
 /// The promise of this module, for `n` elements at `p`, for as long as `'a`.
-pub(super) unsafe fn cleared<'a, T: Pod>(p: *mut T, n: usize, name: &'static str) -> Result<&'a mut [T]> {
+pub(super) unsafe fn cleared<'a, T: Pod>(
+    p: *mut T,
+    n: usize,
+    name: &'static str,
+) -> Result<&'a mut [T]> {
     Span::new(p, n, name)?;
     if n == 0 {
         return Ok(&mut []);
@@ -388,4 +405,12 @@ pub(super) unsafe fn cleared<'a, T: Pod>(p: *mut T, n: usize, name: &'static str
 /// An error if `flags` holds bits that this build does not know.
 pub(super) fn only(flags: u32, known: u32) -> Result<()> {
     if flags & !known == 0 { Ok(()) } else { Err(Error::BadParam { name: "flags" }) }
+}
+
+/// An error if a buffer of `have` elements is too small for `need`.
+pub(super) fn fits(need: usize, have: usize) -> Result<()> {
+    if need <= have {
+        return Ok(());
+    }
+    Err(Error::BufferTooSmall { need: need as u64, have: have as u64 })
 }

@@ -5,15 +5,16 @@
 use crate::arena::BLOCK_ALIGN;
 use crate::error::{Error, Result};
 use crate::models::{self, Loader, Model, ModelInfo};
-use crate::tokenizer::{Kind, Tokenizer};
-use core::ffi::{c_char, c_void};
+use crate::tokenizer::Tokenizer;
+use core::ffi::{CStr, c_char, c_void};
 use core::mem::{self, offset_of};
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use super::convert;
 use super::guard::{self, Block, Mark, Output, Span, StructOut};
 use super::types::{
-    PAGELM_ABI_VERSION, PAGELM_MORE, PAGELM_NO_TOKEN, PAGELM_OK, PAGELM_PARSE_SPECIAL, PAGELM_TOKENIZER_BPE,
-    PAGELM_TOKENIZER_NONE, PAGELM_TOKENIZER_PIECES, STATUS, UNKNOWN_STATUS, pagelm_error, pagelm_model_info,
+    PAGELM_ABI_VERSION, PAGELM_MORE, PAGELM_OK, PAGELM_PARSE_SPECIAL, STATUS, UNKNOWN_STATUS,
+    pagelm_error, pagelm_model_info,
 };
 
 /// The kind of a model's mark.
@@ -115,7 +116,13 @@ struct Place {
 }
 
 impl Place {
-    fn new(mem: *mut c_void, mem_size: usize, file: *mut u8, file_size: usize, info: &ModelInfo) -> Result<Self> {
+    fn new(
+        mem: *mut c_void,
+        mem_size: usize,
+        file: *mut u8,
+        file_size: usize,
+        info: &ModelInfo,
+    ) -> Result<Self> {
         let need = guard::block_size::<pagelm_model>(info.model_mem_size)?;
         let block = Block::new::<pagelm_model>(mem, mem_size, need)?;
         let span = Span::new(file, file_size, "file")?;
@@ -133,37 +140,12 @@ impl Place {
     unsafe fn put(&self, state: State) -> *mut pagelm_model {
         let life = LIVES.fetch_add(1, Ordering::Relaxed);
         let handle = self.block.handle::<pagelm_model>();
-        let value = pagelm_model { mark: Mark::DEAD, life, mem: self.block.span(), file: self.file, state };
+        let value =
+            pagelm_model { mark: Mark::DEAD, life, mem: self.block.span(), file: self.file, state };
         // SAFETY: `Block::new` checked size and alignment; writable by the header's conventions.
         unsafe { handle.write(value) };
         handle
     }
-}
-
-/// The C form of what the core says about a model.
-fn c_info(info: &ModelInfo) -> Result<pagelm_model_info> {
-    let mut c = <pagelm_model_info as bytemuck::Zeroable>::zeroed();
-    c.n_vocab = info.n_vocab;
-    c.n_ctx = info.n_ctx;
-    c.n_embd = info.n_embd;
-    c.n_layer = info.n_layer;
-    c.n_head = info.n_head;
-    c.tokenizer = match info.tokenizer {
-        Kind::None => PAGELM_TOKENIZER_NONE,
-        Kind::Bpe => PAGELM_TOKENIZER_BPE,
-        Kind::Pieces => PAGELM_TOKENIZER_PIECES,
-    };
-    c.bos = info.bos.unwrap_or(PAGELM_NO_TOKEN);
-    c.eos = info.eos.unwrap_or(PAGELM_NO_TOKEN);
-    c.packed = u32::from(info.packed);
-    c.header_size = info.header_size;
-    c.file_size = info.file_size;
-    c.model_mem_size = guard::block_size::<pagelm_model>(info.model_mem_size)? as u64;
-    c.n_params = info.n_params;
-    c.work_per_token = info.work_per_token;
-    guard::append(&mut c.arch, 0, info.arch());
-    guard::append(&mut c.name, 0, info.name());
-    Ok(c)
 }
 
 /// The version of the library: compare its major with that of PAGELM_ABI_VERSION.
@@ -175,8 +157,20 @@ pub extern "C" fn pagelm_abi_version() -> u32 {
 /// One sentence in English for a status, ended by a zero byte; never NULL, never to be freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn pagelm_status_text(status: i32) -> *const c_char {
-    let known = STATUS.iter().find(|(number, _)| *number == status);
-    known.map_or(UNKNOWN_STATUS, |(_, text)| text).as_ptr()
+    status_words(status).1.as_ptr()
+}
+
+/// The name of a status: its constant's, without PAGELM_ and ERROR_; "UNKNOWN" for another number.
+/// As lasting as `pagelm_status_text`.
+#[unsafe(no_mangle)]
+pub extern "C" fn pagelm_status_name(status: i32) -> *const c_char {
+    status_words(status).0.as_ptr()
+}
+
+/// The name and the sentence of a status.
+fn status_words(status: i32) -> (&'static CStr, &'static CStr) {
+    let known = STATUS.iter().find(|(number, ..)| *number == status);
+    known.map_or(UNKNOWN_STATUS, |&(_, name, text)| (name, text))
 }
 
 /// Reads a model file's header: what the model is, how long the file is, how much memory it needs.
@@ -191,9 +185,10 @@ pub unsafe extern "C" fn pagelm_model_probe(
 ) -> i32 {
     let probe = || {
         // SAFETY: the header's conventions.
-        let (bytes, info) = unsafe { (guard::input(bytes, len, "bytes")?, StructOut::new(info, "info")?) };
+        let (bytes, info) =
+            unsafe { (guard::input(bytes, len, "bytes")?, StructOut::new(info, "info")?) };
         match models::probe(bytes) {
-            Ok(found) => info.put(&c_info(&found)?),
+            Ok(found) => info.put(&convert::model_info(&found)?),
             Err(Error::Truncated { .. }) => return Ok(PAGELM_MORE),
             Err(error) => return Err(error),
         }
@@ -223,7 +218,8 @@ pub unsafe extern "C" fn pagelm_model_init(
             return Err(Error::BadParam { name: "available" });
         }
         // SAFETY: the header's conventions; `head` is used no more once the weights are touched.
-        let (head, mut out) = unsafe { (guard::input(file, available, "file")?, guard::answer(model, "model")?) };
+        let (head, mut out) =
+            unsafe { (guard::input(file, available, "file")?, guard::answer(model, "model")?) };
         let place = Place::new(mem, mem_size, file, file_size, &models::probe(head)?)?;
         // SAFETY: the header's conventions; the block is new and apart from the file.
         let rest = unsafe { place.block.clear::<pagelm_model>() };
@@ -250,7 +246,8 @@ pub unsafe extern "C" fn pagelm_model_advance(
 ) -> i32 {
     let advance = || {
         // SAFETY: the header's conventions; the reference ends before the next step.
-        let (loading, size) = unsafe { alive(model) }.map(|it| (matches!(it.state, State::Loading(_)), it.file.size))?;
+        let (loading, size) = unsafe { alive(model) }
+            .map(|it| (matches!(it.state, State::Loading(_)), it.file.size))?;
         if available > size {
             return Err(Error::BadParam { name: "available" });
         }
@@ -292,7 +289,8 @@ pub unsafe extern "C" fn pagelm_model_init_packed(
 ) -> i32 {
     let init = || {
         // SAFETY: the header's conventions, for the model's life.
-        let (bytes, mut out) = unsafe { (guard::input(file, file_size, "file")?, guard::answer(model, "model")?) };
+        let (bytes, mut out) =
+            unsafe { (guard::input(file, file_size, "file")?, guard::answer(model, "model")?) };
         let place = Place::new(mem, mem_size, file.cast_mut(), file_size, &models::probe(bytes)?)?;
         // SAFETY: the header's conventions; the block is new and apart from the file.
         let rest = unsafe { place.block.clear::<pagelm_model>() };
@@ -310,11 +308,14 @@ pub unsafe extern "C" fn pagelm_model_init_packed(
 
 /// What `pagelm_model_probe` tells, of a model that is ready.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pagelm_model_get_info(model: *const pagelm_model, info: *mut pagelm_model_info) -> i32 {
+pub unsafe extern "C" fn pagelm_model_get_info(
+    model: *const pagelm_model,
+    info: *mut pagelm_model_info,
+) -> i32 {
     let get = || {
         // SAFETY: the header's conventions.
         let (it, info) = unsafe { (ready(model)?, StructOut::new(info, "info")?) };
-        info.put(&c_info(&it.model.info())?);
+        info.put(&convert::model_info(&it.model.info())?);
         Ok(PAGELM_OK)
     };
     guard::status(get())
@@ -350,7 +351,8 @@ pub unsafe extern "C" fn pagelm_model_tokenize(
         // SAFETY: the header's conventions.
         let mut out = unsafe { Output::new(ids, cap, "ids") }?;
         // SAFETY: the header's conventions.
-        let work = unsafe { work_area(work, work_size, len, Span::new(text, len, "text")?, out.span()) }?;
+        let work =
+            unsafe { work_area(work, work_size, len, Span::new(text, len, "text")?, out.span()) }?;
         let tokenizer = it.model.tokenizer();
         let mut count = 0usize;
         tokenizer.encode(bytes, special, work, &mut |_| {
@@ -358,7 +360,7 @@ pub unsafe extern "C" fn pagelm_model_tokenize(
             Ok(())
         })?;
         if !ids.is_null() || cap != 0 {
-            fits(count, out.room())?;
+            guard::fits(count, out.room())?;
             let mut i = 0;
             tokenizer.encode(bytes, special, work, &mut |id| {
                 out.put(i, id);
@@ -376,19 +378,21 @@ pub unsafe extern "C" fn pagelm_model_tokenize(
 ///
 /// # Safety
 /// The header's conventions, for `size` bytes at `work`.
-unsafe fn work_area<'a>(work: *mut c_void, size: usize, len: usize, text: Span, ids: Span) -> Result<&'a mut [u32]> {
+unsafe fn work_area<'a>(
+    work: *mut c_void,
+    size: usize,
+    len: usize,
+    text: Span,
+    ids: Span,
+) -> Result<&'a mut [u32]> {
     let need = Tokenizer::work_size(len);
-    fits(pagelm_tokenize_work_size(len), size)?;
+    guard::fits(pagelm_tokenize_work_size(len), size)?;
     let span = Span::new(work.cast::<u32>(), need, "work")?;
     span.apart(text, "work")?;
     span.apart(ids, "work")?;
     text.apart(ids, "ids")?;
-    // SAFETY: the header's conventions; at least `need` elements by `fits`.
+    // SAFETY: the header's conventions; at least `need` elements by `guard::fits`.
     unsafe { guard::cleared(work.cast::<u32>(), need, "work") }
-}
-
-fn fits(need: usize, have: usize) -> Result<()> {
-    if need <= have { Ok(()) } else { Err(Error::BufferTooSmall { need: need as u64, have: have as u64 }) }
 }
 
 /// Turns token ids into text. `text` has room for `cap` bytes, `*len` becomes their number. With
@@ -404,7 +408,8 @@ pub unsafe extern "C" fn pagelm_model_detokenize(
 ) -> i32 {
     let detokenize = || {
         // SAFETY: the header's conventions.
-        let (it, list, mut len) = unsafe { (ready(model)?, guard::input(ids, n, "ids")?, guard::answer(len, "len")?) };
+        let (it, list, mut len) =
+            unsafe { (ready(model)?, guard::input(ids, n, "ids")?, guard::answer(len, "len")?) };
         // SAFETY: the header's conventions.
         let mut out = unsafe { Output::new(text, cap, "text") }?;
         out.span().apart(Span::new(ids, n, "ids")?, "text")?;
@@ -414,7 +419,7 @@ pub unsafe extern "C" fn pagelm_model_detokenize(
             tokenizer.decode(id, &mut |bytes| size += bytes.len())?;
         }
         if !text.is_null() || cap != 0 {
-            fits(size, out.room())?;
+            guard::fits(size, out.room())?;
             let mut at = 0;
             for &id in list {
                 tokenizer.decode(id, &mut |bytes| {

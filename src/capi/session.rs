@@ -4,17 +4,16 @@
 
 use crate::error::{Error, Result};
 use crate::sample::Sampling;
-use crate::session::{Finish, Progress, Session, SessionParams, Step};
+use crate::session::{Progress, Session, SessionParams, Step};
 use core::ffi::c_void;
 use core::mem::offset_of;
 
+use super::convert;
 use super::guard::{self, Block, Mark, Output, Span, StructOut};
 use super::model::{self, pagelm_model};
 use super::types::{
-    PAGELM_ALL_LOGITS, PAGELM_FINISH_CONTEXT_FULL, PAGELM_FINISH_NOT, PAGELM_FINISH_STOP_TEXT,
-    PAGELM_FINISH_STOP_TOKEN, PAGELM_FINISHED, PAGELM_IGNORE_EOS, PAGELM_MORE, PAGELM_OK, PAGELM_PARSE_SPECIAL,
-    PAGELM_TOKEN, PAGELM_WHEN_FULL_SLIDE, PAGELM_WHEN_FULL_STOP, pagelm_error, pagelm_sampling,
-    pagelm_session_info, pagelm_session_params,
+    PAGELM_FINISHED, PAGELM_MORE, PAGELM_OK, PAGELM_PARSE_SPECIAL, PAGELM_TOKEN, pagelm_error,
+    pagelm_sampling, pagelm_session_info, pagelm_session_params,
 };
 
 /// The kind of a session's mark.
@@ -45,14 +44,21 @@ unsafe fn check(handle: *const pagelm_session) -> Result<()> {
     // SAFETY: the mark says that `init` put a handle here and that it was not moved or overwritten.
     let (model, life) = unsafe { ((*handle).model, (*handle).life) };
     // SAFETY: the header's conventions: the model outlives the session.
-    if unsafe { model::ready(model) }?.life == life { Ok(()) } else { Err(Error::DeadHandle { name: "model" }) }
+    if unsafe { model::ready(model) }?.life == life {
+        Ok(())
+    } else {
+        Err(Error::DeadHandle { name: "model" })
+    }
 }
 
 /// Does `work` on the session, to read only.
 ///
 /// # Safety
 /// The header's conventions.
-unsafe fn look(handle: *const pagelm_session, work: impl FnOnce(&pagelm_session) -> Result<i32>) -> i32 {
+unsafe fn look(
+    handle: *const pagelm_session,
+    work: impl FnOnce(&pagelm_session) -> Result<i32>,
+) -> i32 {
     // SAFETY: the header's conventions.
     if let Err(error) = unsafe { check(handle) } {
         return error.code();
@@ -65,7 +71,10 @@ unsafe fn look(handle: *const pagelm_session, work: impl FnOnce(&pagelm_session)
 ///
 /// # Safety
 /// The header's conventions.
-unsafe fn change(handle: *mut pagelm_session, work: impl FnOnce(&mut pagelm_session) -> Result<i32>) -> i32 {
+unsafe fn change(
+    handle: *mut pagelm_session,
+    work: impl FnOnce(&mut pagelm_session) -> Result<i32>,
+) -> i32 {
     // SAFETY: the header's conventions.
     if let Err(error) = unsafe { check(handle) } {
         return error.code();
@@ -84,7 +93,12 @@ impl pagelm_session {
     ///
     /// # Safety
     /// The header's conventions, for `n` elements at `p`, for as long as `'a`.
-    unsafe fn read<'a, T: bytemuck::Pod>(&self, p: *const T, n: usize, name: &'static str) -> Result<&'a [T]> {
+    unsafe fn read<'a, T: bytemuck::Pod>(
+        &self,
+        p: *const T,
+        n: usize,
+        name: &'static str,
+    ) -> Result<&'a [T]> {
         self.mem.apart(Span::new(p, n, name)?, name)?;
         // SAFETY: promised to this function.
         unsafe { guard::input(p, n, name) }
@@ -100,20 +114,7 @@ unsafe fn params(p: *const pagelm_session_params) -> Result<SessionParams> {
         return Ok(SessionParams::default());
     }
     // SAFETY: promised to this function.
-    let c = unsafe { guard::read_struct(p, "params") }?;
-    guard::only(c.flags, PAGELM_ALL_LOGITS)?;
-    let slide = match c.when_full {
-        PAGELM_WHEN_FULL_STOP => false,
-        PAGELM_WHEN_FULL_SLIDE => true,
-        _ => return Err(Error::BadParam { name: "when_full" }),
-    };
-    Ok(SessionParams {
-        n_ctx: c.n_ctx,
-        n_batch: c.n_batch,
-        max_text: c.max_text,
-        slide,
-        all_logits: c.flags & PAGELM_ALL_LOGITS != 0,
-    })
+    convert::params(&unsafe { guard::read_struct(p, "params") }?)
 }
 
 /// Bytes of memory for a session.
@@ -134,8 +135,13 @@ pub unsafe extern "C" fn pagelm_session_probe(
 ) -> i32 {
     let probe = || {
         // SAFETY: the header's conventions.
-        let (bytes, params, mut size) =
-            unsafe { (guard::input(bytes, len, "bytes")?, self::params(params)?, guard::answer(size, "size")?) };
+        let (bytes, params, mut size) = unsafe {
+            (
+                guard::input(bytes, len, "bytes")?,
+                self::params(params)?,
+                guard::answer(size, "size")?,
+            )
+        };
         match Session::probe(bytes, &params) {
             Ok(core) => size.put(0, mem_size(core)?),
             Err(Error::Truncated { .. }) => return Ok(PAGELM_MORE),
@@ -178,8 +184,9 @@ pub unsafe extern "C" fn pagelm_session_init(
 ) -> i32 {
     let init = || {
         // SAFETY: the header's conventions.
-        let (it, params, mut out) =
-            unsafe { (model::ready(model)?, self::params(params)?, guard::answer(session, "session")?) };
+        let (it, params, mut out) = unsafe {
+            (model::ready(model)?, self::params(params)?, guard::answer(session, "session")?)
+        };
         let need = self::mem_size(Session::mem_size(it.model, &params)?)?;
         let block = Block::new::<pagelm_session>(mem, mem_size, need)?;
         block.span().apart(it.mem, "mem")?;
@@ -189,7 +196,14 @@ pub unsafe extern "C" fn pagelm_session_init(
         let core = Session::new(it.model, rest, &params)?;
         let handle = block.handle::<pagelm_session>();
         let mark = Mark::alive(MAGIC, handle);
-        let made = pagelm_session { mark, model, life: it.life, mem: block.span(), last: None, session: core };
+        let made = pagelm_session {
+            mark,
+            model,
+            life: it.life,
+            mem: block.span(),
+            last: None,
+            session: core,
+        };
         // SAFETY: `Block::new` checked size and alignment; writable by the header's conventions.
         unsafe { handle.write(made) };
         out.put(0, handle);
@@ -210,30 +224,13 @@ pub unsafe extern "C" fn pagelm_session_set_sampling(
             Sampling::default()
         } else {
             // SAFETY: the header's conventions.
-            core_sampling(&unsafe { guard::read_struct(sampling, "sampling") }?)?
+            convert::sampling(&unsafe { guard::read_struct(sampling, "sampling") }?)?
         };
         it.session.set_sampling(&sampling)?;
         Ok(PAGELM_OK)
     };
     // SAFETY: the header's conventions.
     unsafe { change(session, set) }
-}
-
-/// The core's form of the caller's settings.
-fn core_sampling(c: &pagelm_sampling) -> Result<Sampling> {
-    guard::only(c.flags, PAGELM_IGNORE_EOS)?;
-    Ok(Sampling {
-        temperature: c.temperature,
-        top_k: c.top_k,
-        top_p: c.top_p,
-        min_p: c.min_p,
-        repetition_penalty: c.repetition_penalty,
-        presence_penalty: c.presence_penalty,
-        frequency_penalty: c.frequency_penalty,
-        penalty_last_n: c.penalty_last_n,
-        ignore_eos: c.flags & PAGELM_IGNORE_EOS != 0,
-        seed: c.seed,
-    })
 }
 
 /// Adds `bias[i]` to the logit of `ids[i]` from here on; replaces what was set before. At most 256
@@ -249,7 +246,8 @@ pub unsafe extern "C" fn pagelm_session_set_logit_bias(
         // SAFETY: the header's conventions.
         let (ids, bias) = unsafe { (it.read(ids, n, "ids")?, it.read(bias, n, "bias")?) };
         let mut pairs = [(0u32, 0f32); MAX_BIAS];
-        let list = pairs.get_mut(..n).ok_or(Error::Full { what: "logit bias", max: MAX_BIAS as u32 })?;
+        let list =
+            pairs.get_mut(..n).ok_or(Error::Full { what: "logit bias", max: MAX_BIAS as u32 })?;
         for (pair, both) in list.iter_mut().zip(ids.iter().zip(bias)) {
             *pair = (*both.0, *both.1);
         }
@@ -262,7 +260,11 @@ pub unsafe extern "C" fn pagelm_session_set_logit_bias(
 
 /// Adds a stop string: the text ends before it. At most 8 of them, 512 bytes together.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pagelm_session_add_stop(session: *mut pagelm_session, text: *const u8, len: usize) -> i32 {
+pub unsafe extern "C" fn pagelm_session_add_stop(
+    session: *mut pagelm_session,
+    text: *const u8,
+    len: usize,
+) -> i32 {
     let add = |it: &mut pagelm_session| {
         // SAFETY: the header's conventions.
         let text = unsafe { it.read(text, len, "text") }?;
@@ -275,7 +277,10 @@ pub unsafe extern "C" fn pagelm_session_add_stop(session: *mut pagelm_session, t
 
 /// Adds a token that ends the text, besides the model's own. At most 16 of them.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pagelm_session_add_stop_token(session: *mut pagelm_session, id: u32) -> i32 {
+pub unsafe extern "C" fn pagelm_session_add_stop_token(
+    session: *mut pagelm_session,
+    id: u32,
+) -> i32 {
     let add = |it: &mut pagelm_session| {
         it.session.add_stop_token(id)?;
         Ok(PAGELM_OK)
@@ -317,7 +322,11 @@ pub unsafe extern "C" fn pagelm_session_feed_text(
 
 /// Queues token ids; all of them or, after an error, none.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pagelm_session_feed_ids(session: *mut pagelm_session, ids: *const u32, n: usize) -> i32 {
+pub unsafe extern "C" fn pagelm_session_feed_ids(
+    session: *mut pagelm_session,
+    ids: *const u32,
+    n: usize,
+) -> i32 {
     let feed = |it: &mut pagelm_session| {
         // SAFETY: the header's conventions.
         let ids = unsafe { it.read(ids, n, "ids") }?;
@@ -420,7 +429,8 @@ pub unsafe extern "C" fn pagelm_session_text(
 ) -> i32 {
     let text = |it: &pagelm_session| {
         // SAFETY: the header's conventions.
-        let (mut text, mut len) = unsafe { (guard::answer(text, "text")?, guard::answer(len, "len")?) };
+        let (mut text, mut len) =
+            unsafe { (guard::answer(text, "text")?, guard::answer(len, "len")?) };
         let bytes = it.session.text();
         text.put(0, bytes.as_ptr());
         len.put(0, bytes.len());
@@ -442,7 +452,8 @@ pub unsafe extern "C" fn pagelm_session_logits(
 ) -> i32 {
     let logits = |it: &pagelm_session| {
         // SAFETY: the header's conventions.
-        let (mut logits, mut n) = unsafe { (guard::answer(logits, "logits")?, guard::answer(n, "n")?) };
+        let (mut logits, mut n) =
+            unsafe { (guard::answer(logits, "logits")?, guard::answer(n, "n")?) };
         let found = it.session.logits_row(row)?;
         logits.put(0, found.as_ptr());
         n.put(0, found.len());
@@ -471,7 +482,8 @@ pub unsafe extern "C" fn pagelm_session_top_logprobs(
             return Err(Error::BadParam { name: "n" });
         }
         // SAFETY: the header's conventions; the two are apart.
-        let (ids, logprobs) = unsafe { (guard::cleared(ids, n, "ids")?, guard::cleared(logprobs, n, "logprobs")?) };
+        let (ids, logprobs) =
+            unsafe { (guard::cleared(ids, n, "ids")?, guard::cleared(logprobs, n, "logprobs")?) };
         it.session.top_logprobs(ids, logprobs)?;
         Ok(PAGELM_OK)
     };
@@ -494,25 +506,14 @@ pub unsafe extern "C" fn pagelm_session_reset(session: *mut pagelm_session) -> i
 
 /// Where the session stands.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pagelm_session_get_info(session: *const pagelm_session, info: *mut pagelm_session_info) -> i32 {
+pub unsafe extern "C" fn pagelm_session_get_info(
+    session: *const pagelm_session,
+    info: *mut pagelm_session_info,
+) -> i32 {
     let get = |it: &pagelm_session| {
         // SAFETY: the header's conventions.
         let out = unsafe { StructOut::new(info, "info") }?;
-        let found = it.session.info();
-        let mut c = <pagelm_session_info as bytemuck::Zeroable>::zeroed();
-        c.n_ctx = found.n_ctx;
-        c.n_past = found.n_past;
-        c.n_queued = found.n_queued;
-        c.n_generated = found.n_generated;
-        c.finish = match found.finish {
-            None => PAGELM_FINISH_NOT,
-            Some(Finish::StopToken) => PAGELM_FINISH_STOP_TOKEN,
-            Some(Finish::StopText) => PAGELM_FINISH_STOP_TEXT,
-            Some(Finish::ContextFull) => PAGELM_FINISH_CONTEXT_FULL,
-        };
-        c.work_left = found.work_left;
-        c.work_done = found.work_done;
-        out.put(&c);
+        out.put(&convert::session_info(&it.session.info()));
         Ok(PAGELM_OK)
     };
     // SAFETY: the header's conventions.
@@ -521,7 +522,10 @@ pub unsafe extern "C" fn pagelm_session_get_info(session: *const pagelm_session,
 
 /// Bytes that `pagelm_session_snapshot` writes: the same for the session's whole life.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pagelm_session_snapshot_size(session: *const pagelm_session, size: *mut usize) -> i32 {
+pub unsafe extern "C" fn pagelm_session_snapshot_size(
+    session: *const pagelm_session,
+    size: *mut usize,
+) -> i32 {
     let query = |it: &pagelm_session| {
         // SAFETY: the header's conventions.
         let mut out = unsafe { guard::answer(size, "size") }?;
@@ -543,12 +547,11 @@ pub unsafe extern "C" fn pagelm_session_snapshot(
 ) -> i32 {
     let snapshot = |it: &pagelm_session| {
         // SAFETY: the header's conventions.
-        let (mut out, mut n) = unsafe { (Output::new(out.cast::<u8>(), cap, "out")?, guard::answer(n, "n")?) };
+        let (mut out, mut n) =
+            unsafe { (Output::new(out.cast::<u8>(), cap, "out")?, guard::answer(n, "n")?) };
         it.mem.apart(out.span(), "out")?;
         let state = it.session.state();
-        if state.len() > out.room() {
-            return Err(Error::BufferTooSmall { need: state.len() as u64, have: out.room() as u64 });
-        }
+        guard::fits(state.len(), out.room())?;
         out.put_all(0, state);
         n.put(0, state.len());
         Ok(PAGELM_OK)
@@ -560,7 +563,11 @@ pub unsafe extern "C" fn pagelm_session_snapshot(
 /// Puts a session back to where a snapshot was taken. The snapshot must be of a session of the same
 /// model with the same parameters; damaged bytes are an error and leave the session as it was.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pagelm_session_restore(session: *mut pagelm_session, bytes: *const c_void, n: usize) -> i32 {
+pub unsafe extern "C" fn pagelm_session_restore(
+    session: *mut pagelm_session,
+    bytes: *const c_void,
+    n: usize,
+) -> i32 {
     let restore = |it: &mut pagelm_session| {
         // SAFETY: the header's conventions.
         let bytes = unsafe { it.read(bytes.cast::<u8>(), n, "bytes") }?;
@@ -574,7 +581,10 @@ pub unsafe extern "C" fn pagelm_session_restore(session: *mut pagelm_session, by
 /// The last failure of a call that takes the session without const; code PAGELM_OK and an empty
 /// text if there was none since `init` or `reset`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pagelm_session_last_error(session: *const pagelm_session, error: *mut pagelm_error) -> i32 {
+pub unsafe extern "C" fn pagelm_session_last_error(
+    session: *const pagelm_session,
+    error: *mut pagelm_error,
+) -> i32 {
     let last = |it: &pagelm_session| {
         // SAFETY: the header's conventions.
         let out = unsafe { StructOut::new(error, "error") }?;

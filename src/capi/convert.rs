@@ -1,0 +1,90 @@
+//! Between the header's structures and the core's: field by field, no pointers.
+#![forbid(unsafe_code)]
+
+use super::guard;
+use super::model::pagelm_model;
+use super::types::*;
+use crate::error::{Error, Result};
+use crate::models::ModelInfo;
+use crate::sample::Sampling;
+use crate::session::{Finish, SessionInfo, SessionParams};
+use crate::tokenizer::Kind;
+use bytemuck::Zeroable;
+
+/// What the core says about a model; its memory includes the handle's.
+pub(super) fn model_info(info: &ModelInfo) -> Result<pagelm_model_info> {
+    let mut c = pagelm_model_info::zeroed();
+    c.n_vocab = info.n_vocab;
+    c.n_ctx = info.n_ctx;
+    c.n_embd = info.n_embd;
+    c.n_layer = info.n_layer;
+    c.n_head = info.n_head;
+    c.tokenizer = match info.tokenizer {
+        Kind::None => PAGELM_TOKENIZER_NONE,
+        Kind::Bpe => PAGELM_TOKENIZER_BPE,
+        Kind::Pieces => PAGELM_TOKENIZER_PIECES,
+    };
+    c.bos = info.bos.unwrap_or(PAGELM_NO_TOKEN);
+    c.eos = info.eos.unwrap_or(PAGELM_NO_TOKEN);
+    c.packed = u32::from(info.packed);
+    c.header_size = info.header_size;
+    c.file_size = info.file_size;
+    c.model_mem_size = guard::block_size::<pagelm_model>(info.model_mem_size)? as u64;
+    c.n_params = info.n_params;
+    c.work_per_token = info.work_per_token;
+    guard::append(&mut c.arch, 0, info.arch());
+    guard::append(&mut c.name, 0, info.name());
+    Ok(c)
+}
+
+/// The caller's parameters of a session.
+pub(super) fn params(c: &pagelm_session_params) -> Result<SessionParams> {
+    guard::only(c.flags, PAGELM_ALL_LOGITS)?;
+    let slide = match c.when_full {
+        PAGELM_WHEN_FULL_STOP => false,
+        PAGELM_WHEN_FULL_SLIDE => true,
+        _ => return Err(Error::BadParam { name: "when_full" }),
+    };
+    Ok(SessionParams {
+        n_ctx: c.n_ctx,
+        n_batch: c.n_batch,
+        max_text: c.max_text,
+        slide,
+        all_logits: c.flags & PAGELM_ALL_LOGITS != 0,
+    })
+}
+
+/// The caller's settings of the sampler.
+pub(super) fn sampling(c: &pagelm_sampling) -> Result<Sampling> {
+    guard::only(c.flags, PAGELM_IGNORE_EOS)?;
+    Ok(Sampling {
+        temperature: c.temperature,
+        top_k: c.top_k,
+        top_p: c.top_p,
+        min_p: c.min_p,
+        repetition_penalty: c.repetition_penalty,
+        presence_penalty: c.presence_penalty,
+        frequency_penalty: c.frequency_penalty,
+        penalty_last_n: c.penalty_last_n,
+        ignore_eos: c.flags & PAGELM_IGNORE_EOS != 0,
+        seed: c.seed,
+    })
+}
+
+/// Where a session stands.
+pub(super) fn session_info(info: &SessionInfo) -> pagelm_session_info {
+    let mut c = pagelm_session_info::zeroed();
+    c.n_ctx = info.n_ctx;
+    c.n_past = info.n_past;
+    c.n_queued = info.n_queued;
+    c.n_generated = info.n_generated;
+    c.finish = match info.finish {
+        None => PAGELM_FINISH_NOT,
+        Some(Finish::StopToken) => PAGELM_FINISH_STOP_TOKEN,
+        Some(Finish::StopText) => PAGELM_FINISH_STOP_TEXT,
+        Some(Finish::ContextFull) => PAGELM_FINISH_CONTEXT_FULL,
+    };
+    c.work_left = info.work_left;
+    c.work_done = info.work_done;
+    c
+}
