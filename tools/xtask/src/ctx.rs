@@ -22,7 +22,9 @@ pub struct Ctx {
 
 impl Ctx {
     pub fn new() -> Result<Ctx> {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        // `cargo run` says it; the fallback is for the program started by itself.
+        let here = env::var_os("CARGO_MANIFEST_DIR")
+            .map_or(env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
         let root = here
             .ancestors()
             .nth(2)

@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use crate::ctx::Ctx;
+use crate::hosts::MODEL;
 use crate::process::Job;
 use crate::setup::c_compiler;
 use crate::tally::Tally;
 
 const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-pedantic", "-Werror"];
 const SANITIZERS: [&str; 3] = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
-/// A model with a tokenizer, small enough for a run under sanitizers.
-pub const MODEL: &str = "tests/data/gpt2/tiny.q8_0.gguf";
 
 /// A language of the examples.
 pub struct Language {

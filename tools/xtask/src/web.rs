@@ -4,10 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::Value;
 
 use crate::ctx::Ctx;
 use crate::demo;
+use crate::hosts;
 use crate::serve::{Server, Site};
 use crate::setup::{Browser, node, npm_program, web_tools};
 use crate::tally::Tally;
@@ -18,7 +20,7 @@ const TESTS: &str = "bindings/js/test";
 const TYPES: &str = "bindings/js/tsconfig.json";
 
 /// Puts the modules of the best road that was built beside the loader.
-fn ship(ctx: &Ctx) -> Result<()> {
+pub fn ship(ctx: &Ctx) -> Result<()> {
     for variant in Variant::SHIPPED {
         let roads = [Road::Rustup, Road::Debian];
         let built = roads
@@ -53,7 +55,7 @@ pub fn node_tests(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
     tally.add("node --test", passed, failed);
     tally.check(
         "no test is skipped",
-        if skipped == 0 { Ok(()) } else { Err(anyhow::anyhow!("{skipped} skipped")) },
+        if skipped == 0 { Ok(()) } else { Err(anyhow!("{skipped} skipped")) },
     );
     ensure!(passed + failed > 0, "node --test ran nothing");
     output.require()?;
@@ -103,7 +105,9 @@ pub fn browsers(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
     for browser in [Browser::Chromium, Browser::Firefox] {
         let name = browser.name();
         let shots = ctx.target.join("screenshots").join(name);
-        tally.check(&format!("{name}: the loader's browser tests"), loader(ctx, browser));
+        if let Err(error) = loader(ctx, tally, browser) {
+            tally.record(&format!("{name}: the loader's browser tests"), &error);
+        }
         tally.check(
             &format!("{name}: the demo page, used as a visitor would"),
             demo::drive(ctx, browser, &shots, false),
@@ -112,25 +116,38 @@ pub fn browsers(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// tools/web/browser-test.mjs, which loads a page from a server of ours.
-fn loader(ctx: &Ctx, browser: Browser) -> Result<()> {
+/// The browser tests of tools/web/page.mjs, one by one.
+fn loader(ctx: &Ctx, tally: &mut Tally, browser: Browser) -> Result<()> {
+    let answer = in_browser(ctx, browser, "tests", &format!("/{}", hosts::MODEL))?;
+    let results = answer.as_array().context("the page's answer is no list")?;
+    ensure!(!results.is_empty(), "the page ran no test");
+    for result in results {
+        let name = result["name"].as_str().unwrap_or("a test without a name");
+        let outcome = match result["error"].as_str() {
+            None => Ok(()),
+            Some(error) => Err(anyhow!("{error}")),
+        };
+        tally.check(&format!("{}: {name}", browser.name()), outcome);
+    }
+    Ok(())
+}
+
+/// Has a page of ours do `what` in a headless browser; its answer.
+pub fn in_browser(ctx: &Ctx, browser: Browser, what: &str, argument: &str) -> Result<Value> {
+    web_tools(ctx)?;
     let program = browser.find_or_install(ctx)?;
     let server = Server::start(test_site(ctx), 0)?;
-    let output = ctx
-        .job(&format!("browser-{}", browser.name()), "node")
-        .arg(ctx.path("tools/web/browser-test.mjs"))
-        .arg(&server.address)
+    let job = ctx
+        .job(&format!("page-{}-{what}", browser.name()), "node")
+        .arg(ctx.path("tools/web/in-browser.mjs"));
+    let job = job.args([&server.address, what, argument]).quiet();
+    let output = job
         .env("PAGELM_BROWSER", browser.name())
         .env(browser.variable(), program)
         .limit(300)
         .run()?;
-    for line in output.stdout.lines() {
-        println!("          {line}");
-    }
-    if output.stdout.trim().is_empty() {
-        bail!("it said nothing");
-    }
-    Ok(())
+    serde_json::from_str(&output.stdout)
+        .with_context(|| format!("the page's answer: {}", output.stdout))
 }
 
 /// What pages of the tests may read.

@@ -1,0 +1,116 @@
+// Runs inside a browser's page (blank.html) what the query asks for, and leaves
+// the answer in `globalThis.answer`. `?complete=JSON` completes a prompt;
+// `?tests=MODEL` runs the loader's browser tests on that model.
+import { PagelmError, loadModel } from "../../bindings/js/pagelm.js";
+import { complete } from "./complete.mjs";
+
+const query = new URLSearchParams(location.search);
+const engine = (file) => new URL(`../../bindings/js/${file}`, import.meta.url);
+
+function expect(truth, message) {
+  if (!truth) throw new Error(message);
+}
+
+async function rejects(promise, code) {
+  const error = await promise.then(() => null, (error) => error);
+  expect(error instanceof PagelmError && error.code === code, `wanted a PagelmError ${code}, got ${error}`);
+  expect(error.message.length > 20, `the message is too short: ${error.message}`);
+}
+
+const TESTS = {
+  async "streams the engine with instantiateStreaming"(model) {
+    const original = WebAssembly.instantiateStreaming;
+    let streamed = 0;
+    WebAssembly.instantiateStreaming = (...args) => (streamed++, original.apply(WebAssembly, args));
+    try {
+      await loadModel(model);
+    } finally {
+      WebAssembly.instantiateStreaming = original;
+    }
+    expect(streamed === 1, `it was called ${streamed} times`);
+  },
+
+  async "starts an engine that is served with a wrong type"(model) {
+    const bytes = await (await fetch(engine("pagelm.wasm"))).arrayBuffer();
+    const wasm = new Response(bytes, { headers: { "content-type": "text/plain" } });
+    const { text } = await complete(loadModel, { model, wasm, options: { maxTokens: 4, temperature: 0 } });
+    expect(text.length > 0, "no text");
+  },
+
+  async "tells progress that ends at the file's size"(model) {
+    const seen = [];
+    const loaded = await loadModel(model, { onProgress: (progress) => seen.push(progress) });
+    const size = loaded.info.fileSize;
+    expect(seen.length > 0, "no progress was told");
+    expect(seen.every((now, i) => !i || now.loaded >= seen[i - 1].loaded), "progress went back");
+    expect(seen.at(-1).loaded === size && seen.at(-1).total === size, JSON.stringify(seen.at(-1)));
+  },
+
+  async "a load can be aborted"(model) {
+    const control = new AbortController();
+    control.abort();
+    const error = await loadModel(model, { signal: control.signal }).then(() => null, (error) => error);
+    expect(error?.name === "AbortError", `got ${error}`);
+  },
+
+  async "memory does not grow while it generates"(model) {
+    const grow = WebAssembly.Memory.prototype.grow;
+    let grown = 0;
+    WebAssembly.Memory.prototype.grow = function (pages) {
+      grown++;
+      return grow.call(this, pages);
+    };
+    try {
+      const loaded = await loadModel(model);
+      const { total } = loaded.memory;
+      grown = 0;
+      await loaded.complete("The", { maxTokens: 48, temperature: 0.7, seed: 1 });
+      expect(grown === 0, `memory grew ${grown} times`);
+      expect(loaded.memory.total === total, "the total changed");
+    } finally {
+      WebAssembly.Memory.prototype.grow = grow;
+    }
+  },
+
+  async "stops in the middle of a text"(model) {
+    const loaded = await loadModel(model);
+    let pieces = 0;
+    for await (const piece of loaded.generate("The", { maxTokens: 100, temperature: 0 })) {
+      expect(typeof piece === "string", `a piece is ${typeof piece}`);
+      if (++pieces === 3) break;
+    }
+    expect(pieces === 3, `${pieces} pieces came`);
+    const { ids } = await loaded.complete("The", { maxTokens: 5, temperature: 0 });
+    expect(ids.length === 5, `the next text had ${ids.length} tokens`);
+  },
+
+  async "a page instead of a model is a clear error"() {
+    await rejects(loadModel(new URL("blank.html", import.meta.url)), "HTML");
+  },
+
+  async "a missing model is a clear error"() {
+    await rejects(loadModel(new URL("no-such-model.gguf", import.meta.url)), "HTTP");
+  },
+
+  async "a model cut short is a clear error"(model) {
+    const bytes = await (await fetch(model)).arrayBuffer();
+    await rejects(loadModel(bytes.slice(0, bytes.byteLength - 100)), "TRUNCATED");
+  },
+};
+
+async function runTests(model) {
+  const results = [];
+  for (const [name, test] of Object.entries(TESTS)) {
+    const error = await test(new URL(model, location.origin)).then(() => null, (error) => String(error?.message ?? error));
+    results.push({ name, error });
+  }
+  return results;
+}
+
+async function answer() {
+  if (query.has("tests")) return runTests(query.get("tests"));
+  const request = JSON.parse(query.get("complete"));
+  return complete(loadModel, { ...request, model: new URL(request.model, location.origin) });
+}
+
+globalThis.answer = await answer().then((value) => ({ value }), (error) => ({ error: String(error?.stack ?? error) }));
