@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 use super::guard;
-use super::model::pagelm_model;
 use super::types::*;
 use crate::error::{Error, Result};
 use crate::models::ModelInfo;
@@ -11,8 +10,8 @@ use crate::session::{Finish, SessionInfo, SessionParams};
 use crate::tokenizer::Kind;
 use bytemuck::Zeroable;
 
-/// What the core says about a model; its memory includes the handle's.
-pub(super) fn model_info(info: &ModelInfo) -> Result<pagelm_model_info> {
+/// What the core says about a model; `mem_size` is the whole block's.
+pub(super) fn model_info(info: &ModelInfo, mem_size: usize) -> pagelm_model_info {
     let mut c = pagelm_model_info::zeroed();
     c.n_vocab = info.n_vocab;
     c.n_ctx = info.n_ctx;
@@ -29,12 +28,12 @@ pub(super) fn model_info(info: &ModelInfo) -> Result<pagelm_model_info> {
     c.packed = u32::from(info.packed);
     c.header_size = info.header_size;
     c.file_size = info.file_size;
-    c.model_mem_size = guard::block_size::<pagelm_model>(info.model_mem_size)? as u64;
+    c.model_mem_size = mem_size as u64;
     c.n_params = info.n_params;
     c.work_per_token = info.work_per_token;
-    guard::append(&mut c.arch, 0, info.arch());
-    guard::append(&mut c.name, 0, info.name());
-    Ok(c)
+    guard::append(&mut c.arch, 0, &info.arch);
+    guard::append(&mut c.name, 0, &info.name);
+    c
 }
 
 /// The caller's parameters of a session.

@@ -47,6 +47,11 @@ impl Span {
         Ok(Self { start, len })
     }
 
+    /// Bytes in it.
+    pub(super) fn len(self) -> usize {
+        self.len
+    }
+
     /// An error if the two ranges share a byte.
     pub(super) fn apart(self, other: Self, name: &'static str) -> Result<()> {
         // Neither sum wraps: `new` saw to it.

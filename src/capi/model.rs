@@ -39,6 +39,7 @@ struct File {
 }
 
 /// How far loading has come.
+#[allow(clippy::large_enum_variant)] // one value per model, and no heap to put it on
 enum State {
     /// Weights are still to come.
     Loading(Loader<'static>),
@@ -102,8 +103,8 @@ impl pagelm_model {
         let State::Loading(loader) = mem::replace(&mut self.state, State::Neither) else {
             return Err(Error::Internal);
         };
-        // SAFETY: all of the file has arrived, and from here on nobody writes to it.
-        let file = unsafe { guard::input(self.file.p, self.file.size, "file") }?;
+        // SAFETY: all of the file has arrived, and from here on nobody else writes to it.
+        let file = unsafe { guard::input_mut(self.file.p, self.file.size, "file") }?;
         self.state = State::Ready(loader.finish(file)?);
         Ok(PAGELM_OK)
     }
@@ -188,7 +189,10 @@ pub unsafe extern "C" fn pagelm_model_probe(
         let (bytes, info) =
             unsafe { (guard::input(bytes, len, "bytes")?, StructOut::new(info, "info")?) };
         match models::probe(bytes) {
-            Ok(found) => info.put(&convert::model_info(&found)?),
+            Ok(found) => {
+                let mem_size = guard::block_size::<pagelm_model>(found.model_mem_size)?;
+                info.put(&convert::model_info(&found, mem_size));
+            }
             Err(Error::Truncated { .. }) => return Ok(PAGELM_MORE),
             Err(error) => return Err(error),
         }
@@ -315,7 +319,7 @@ pub unsafe extern "C" fn pagelm_model_get_info(
     let get = || {
         // SAFETY: the header's conventions.
         let (it, info) = unsafe { (ready(model)?, StructOut::new(info, "info")?) };
-        info.put(&convert::model_info(&it.model.info())?);
+        info.put(&convert::model_info(it.model.info(), it.mem.len()));
         Ok(PAGELM_OK)
     };
     guard::status(get())
