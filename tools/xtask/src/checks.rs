@@ -47,6 +47,7 @@ pub struct Module {
     /// `unreachable` instructions in its code.
     traps: usize,
     has_simd: bool,
+    can_grow: bool,
     has_max_memory: bool,
     bytes: Vec<u8>,
 }
@@ -60,6 +61,7 @@ impl Module {
             functions: BTreeSet::new(),
             traps: 0,
             has_simd: false,
+            can_grow: false,
             has_max_memory: false,
             bytes: Vec::new(),
         };
@@ -97,6 +99,7 @@ impl Module {
                     let operator = operator?;
                     self.traps += usize::from(matches!(operator, Operator::Unreachable));
                     self.has_simd |= is_simd(&operator);
+                    self.can_grow |= matches!(operator, Operator::MemoryGrow { .. });
                 }
             }
             _ => {}
@@ -170,6 +173,10 @@ pub fn shipped(
     tally.check(
         &label(if simd { "has SIMD instructions" } else { "has no SIMD instruction" }),
         as_wanted(module.has_simd, simd),
+    );
+    tally.check(
+        &label("has no instruction that grows its memory"),
+        as_wanted(module.can_grow, false),
     );
     tally.check(&label("memory has no fixed maximum"), as_wanted(module.has_max_memory, false));
     tally.check(&label("accepted by WebAssembly.validate"), validate(ctx, path));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::ctx::Ctx;
 use crate::native::{self, LANGUAGES};
 use crate::setup::{Browser, node};
-use crate::tally::Tally;
+use crate::tally::{Tally, excused, not_run};
 use crate::toolchain::Road;
 use crate::wasm::{self, Variant};
 use crate::web;
@@ -121,7 +121,10 @@ fn program_hash(ctx: &Ctx, program: &Path, request: &Request) -> Result<String> 
 fn in_node(ctx: &Ctx, road: Road, variant: Variant, request: &Request) -> Result<String> {
     node(ctx)?;
     let wasm = wasm::path(ctx, road, variant);
-    ensure!(wasm.is_file(), "{} was not built", ctx.show(&wasm));
+    if !wasm.is_file() {
+        let reason = format!("{} was not built", ctx.show(&wasm));
+        return Err(if road == Road::Rustup { excused(reason) } else { not_run(reason) });
+    }
     let mut asked = asked(request);
     asked["model"] = json!(ctx.path(request.model));
     asked["wasm"] = json!(wasm);

@@ -171,8 +171,7 @@ fn wait(child: &mut Child, limit: Duration, quiet: bool) -> Result<Option<ExitSt
         }
         let passed = start.elapsed();
         if passed > limit {
-            child.kill().ok();
-            child.wait()?;
+            end(child)?;
             return Ok(None);
         }
         if passed > next && !quiet {
@@ -184,8 +183,57 @@ fn wait(child: &mut Child, limit: Duration, quiet: bool) -> Result<Option<ExitSt
     }
 }
 
+/// Ends a program: politely first, so that it can end what it started (a
+/// browser, a compiler), and for good after five seconds.
+fn end(child: &mut Child) -> Result<()> {
+    let asked = Command::new("kill").arg(child.id().to_string()).stderr(Stdio::null()).status();
+    let patience = if asked.is_ok_and(|status| status.success()) { 50 } else { 0 };
+    for _ in 0..patience {
+        if child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(100));
+    }
+    child.kill().ok();
+    child.wait()?;
+    Ok(())
+}
+
 /// Where a program is, if the PATH has it.
 pub fn find(program: &str) -> Option<PathBuf> {
     let paths = std::env::var_os("PATH")?;
     std::env::split_paths(&paths).map(|dir| dir.join(program)).find(|path| path.is_file())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    fn job(name: &str, script: &str) -> Job {
+        let logs = std::env::temp_dir().join(format!("pagelm-xtask-logs-{}", std::process::id()));
+        fs::create_dir_all(&logs).unwrap();
+        Job::new(&logs, name, "sh").args(["-c", script]).quiet()
+    }
+
+    #[test]
+    fn a_failure_shows_the_end_of_the_log() {
+        let error = job("fails", "seq 100; echo why >&2; exit 3").run().err().unwrap().to_string();
+        assert!(error.contains("exit status 3") && error.contains("\n    100"), "{error}");
+        assert!(!error.contains("\n    30\n"), "{error}");
+    }
+
+    #[test]
+    fn standard_output_is_kept_apart() {
+        let output = job("both", "echo out; echo err >&2").run().unwrap();
+        assert_eq!(output.stdout, "out\n");
+        assert!(output.log.contains("err"));
+    }
+
+    #[test]
+    fn a_program_without_end_is_ended() {
+        let start = Instant::now();
+        let error = job("hangs", "exec sleep 60").limit(1).run().err().unwrap().to_string();
+        assert!(error.contains("no end after 1 s"), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
 }

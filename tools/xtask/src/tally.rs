@@ -13,16 +13,21 @@ pub struct Tally {
     /// What failed, in the words the summary prints.
     pub failures: Vec<String>,
     /// What could not be run on this machine, and why.
-    pub not_run: Vec<String>,
+    pub not_run: Vec<NotRun>,
 }
 
 /// A check that this machine cannot run: the reason, and what to install.
 #[derive(Debug)]
-pub struct NotRun(pub String);
+pub struct NotRun {
+    reason: String,
+    /// No failure even where everything must run: it needs what no machine is
+    /// promised, and another check stands in for it.
+    pub excused: bool,
+}
 
 impl fmt::Display for NotRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.reason)
     }
 }
 
@@ -30,7 +35,12 @@ impl std::error::Error for NotRun {}
 
 /// An error that says: not a failure of the code, this machine cannot do it.
 pub fn not_run(reason: impl Into<String>) -> anyhow::Error {
-    anyhow!(NotRun(reason.into()))
+    anyhow!(NotRun { reason: reason.into(), excused: false })
+}
+
+/// As `not_run`, for what may be missing everywhere: rustup's server.
+pub fn excused(reason: impl Into<String>) -> anyhow::Error {
+    anyhow!(NotRun { reason: reason.into(), excused: true })
 }
 
 impl Tally {
@@ -77,9 +87,10 @@ impl Tally {
     }
 
     pub fn record(&mut self, what: &str, error: &anyhow::Error) {
-        if error.downcast_ref::<NotRun>().is_some() {
+        if let Some(cause) = error.downcast_ref::<NotRun>() {
             println!("  NOT RUN {what}: {error}");
-            self.not_run.push(format!("{what}: {error}"));
+            self.not_run
+                .push(NotRun { reason: format!("{what}: {error}"), excused: cause.excused });
         } else {
             println!("  FAILED  {what}: {error:#}");
             self.failed += 1;

@@ -14,7 +14,7 @@ use clap::ValueEnum;
 use crate::ctx::Ctx;
 use crate::process::{Job, find};
 use crate::setup::apt_install;
-use crate::tally::not_run;
+use crate::tally::excused;
 
 pub const TARGET: &str = "wasm32-unknown-unknown";
 /// Debian's compiler and its library source.
@@ -110,7 +110,7 @@ fn prepare_rustup(ctx: &Ctx) -> Result<String> {
         return Ok(format!("{version}, prebuilt {TARGET}"));
     }
     if find("rustup").is_none() {
-        return Err(not_run(format!(
+        return Err(excused(format!(
             "{version} has no {TARGET}, and there is no rustup to add it"
         )));
     }
@@ -124,7 +124,7 @@ fn prepare_rustup(ctx: &Ctx) -> Result<String> {
             .rfind(|line| !line.trim().is_empty())
             .unwrap_or("no answer")
             .to_string();
-        return Err(not_run(format!("`rustup target add {TARGET}` failed: {reason}")));
+        return Err(excused(format!("`rustup target add {TARGET}` failed: {reason}")));
     }
     Ok(format!("{version}, prebuilt {TARGET}"))
 }

@@ -82,6 +82,15 @@ pub fn path(ctx: &Ctx, road: Road, variant: Variant) -> PathBuf {
     ctx.target.join("wasm").join(road.name()).join(variant.file())
 }
 
+/// A finished module, rustup's if there is one.
+pub fn best(ctx: &Ctx, variant: Variant) -> Result<PathBuf> {
+    let paths = [Road::Rustup, Road::Debian].map(|road| path(ctx, road, variant));
+    paths
+        .into_iter()
+        .find(|path| path.is_file())
+        .with_context(|| format!("no road built {}", variant.file()))
+}
+
 /// Builds one module. `prepare` of the road must have succeeded.
 pub fn build(ctx: &Ctx, road: Road, variant: Variant) -> Result<PathBuf> {
     let name = format!("{}-{}", road.name(), variant.file().trim_end_matches(".wasm"));

@@ -13,7 +13,6 @@ use crate::hosts;
 use crate::serve::{Server, Site};
 use crate::setup::{Browser, node, npm_program, web_tools};
 use crate::tally::Tally;
-use crate::toolchain::Road;
 use crate::wasm::{self, Variant};
 
 const TESTS: &str = "bindings/js/test";
@@ -22,16 +21,7 @@ const TYPES: &str = "bindings/js/tsconfig.json";
 /// Puts the modules of the best road that was built beside the loader.
 pub fn ship(ctx: &Ctx) -> Result<()> {
     for variant in Variant::SHIPPED {
-        let roads = [Road::Rustup, Road::Debian];
-        let built = roads
-            .map(|road| wasm::path(ctx, road, variant))
-            .into_iter()
-            .find(|path| path.is_file());
-        wasm::ship(
-            ctx,
-            variant,
-            &built.with_context(|| format!("no road built {}", variant.file()))?,
-        )?;
+        wasm::ship(ctx, variant, &wasm::best(ctx, variant)?)?;
     }
     Ok(())
 }
@@ -46,7 +36,7 @@ pub fn node_tests(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
         .job("node-test", "node")
         .args(["--test", "--test-reporter=tap"])
         .args(&files)
-        .env("PAGELM_CHECK_WASM", wasm::path(ctx, Road::Rustup, Variant::Check))
+        .env("PAGELM_CHECK_WASM", wasm::best(ctx, Variant::Check)?)
         .limit(900)
         .finish()?;
     let count = |word: &str| tap_total(&output.stdout, word);
