@@ -17,7 +17,7 @@ struct Step {
     run: fn(&Ctx, &mut Tally) -> Result<()>,
 }
 
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     Step { name: "fmt", what: "formatting", run: rust::format },
     Step {
         name: "clippy",
@@ -33,6 +33,7 @@ const STEPS: [Step; 14] = [
         run: wasm_rustup,
     },
     Step { name: "wasm-debian", what: "the modules, by Debian's packages alone", run: wasm_debian },
+    Step { name: "kernels", what: "the kernel suite inside a wasm module", run: web::kernels },
     Step { name: "native", what: "C99 and C++17 programs, plain and sanitized", run: native::step },
     Step { name: "node", what: "the loader's tests in Node.js", run: web::node_tests },
     Step { name: "types", what: "the loader's TypeScript declarations", run: web::types },

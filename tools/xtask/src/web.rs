@@ -36,7 +36,6 @@ pub fn node_tests(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
         .job("node-test", "node")
         .args(["--test", "--test-reporter=tap"])
         .args(&files)
-        .env("PAGELM_CHECK_WASM", wasm::best(ctx, Variant::Check)?)
         .limit(900)
         .finish()?;
     let count = |word: &str| tap_total(&output.stdout, word);
@@ -49,6 +48,26 @@ pub fn node_tests(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
     );
     ensure!(passed + failed > 0, "node --test ran nothing");
     output.require()?;
+    Ok(())
+}
+
+/// Seeds of the kernel suite's random weights.
+const SEEDS: [&str; 4] = ["1", "2", "3", "1000003"];
+/// Two instruction sets by four block formats, and the half floats.
+const CASES: u64 = 9;
+
+/// The kernel suite, scalar against simd128, inside a wasm module.
+pub fn kernels(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
+    node(ctx)?;
+    let module = wasm::best(ctx, Variant::Check)?;
+    let job = ctx.job("kernels", "node").arg(ctx.path("tools/web/kernels.mjs")).arg(module);
+    let answer: Value = serde_json::from_str(&job.args(SEEDS).run()?.stdout)?;
+    let (cases, failed) = (answer["cases"].as_u64(), answer["failed"].as_array());
+    let cases = cases.context("no number of cases")?;
+    let failed = failed.context("no list of failures")?;
+    ensure!(cases >= CASES, "only {cases} cases: is simd128 among them?");
+    failed.iter().for_each(|pair| println!("          fails: [case, seed] {pair}"));
+    tally.add("kernel suite in wasm", cases as usize * SEEDS.len() - failed.len(), failed.len());
     Ok(())
 }
 
