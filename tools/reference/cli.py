@@ -28,7 +28,14 @@ class Pagelm:
 
     def generate(self, model, prompt, n):
         """Greedy: (prompt_ids, ids)"""
-        out = json.loads(self.run("generate", model, "--prompt", prompt, "--tokens", n, "--temperature", 0, "--json"))
+        return self.greedy(model, n, "--prompt", prompt)
+
+    def generate_ids(self, model, prompt_ids, n):
+        """Greedy, for a model without a tokenizer."""
+        return self.greedy(model, n, "--prompt-ids", ",".join(map(str, prompt_ids)))[1]
+
+    def greedy(self, model, n, *prompt):
+        out = json.loads(self.run("generate", model, *prompt, "--tokens", n, "--temperature", 0, "--ignore-eos", "--json"))
         return out["prompt_ids"], out["ids"]
 
     def tokenize(self, model, path):

@@ -24,7 +24,7 @@ from numpy_gpt2 import Gpt2
 SPEC = ref.Spec("gpt-nano-sort", 48, 3, 3, 3, 11, tied=False, quant_pos=True)
 # published name -> ours; the published stages of one layer are layer 0's
 STAGES = {"x": "embedding", "ln1": "blk.0.attn_norm", "qkv": "blk.0.attn_qkv", "y": "blk.0.attention",
-          "attnResid": "blk.0.attn_out", "ln2": "blk.0.ffn_norm", "fc": "blk.0.ffn_up", "gelu": "blk.0.ffn_act",
+          "attnResid": "blk.0.attn_out", "ln2": "blk.0.ffn_norm", "gelu": "blk.0.ffn_act",
           "block0": "blk.0.out", "block1": "blk.1.out", "block2": "blk.2.out", "ln_f": "output_norm",
           "lm_head": "logits"}
 NAMES = {"ln_1": "attn_norm", "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output", "ln_2": "ffn_norm",
