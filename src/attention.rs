@@ -150,7 +150,7 @@ impl<'a> Cache<'a> {
 
     /// Visits every number that the first `n` positions occupy, in an order
     /// that depends on the shape and `n` alone.
-    pub fn visit_used<'s>(&'s mut self, n: usize, visit: &mut dyn FnMut(&'s mut [f32])) {
+    pub fn visit_used(&mut self, n: usize, visit: &mut dyn FnMut(&mut [f32])) {
         let keys = n.next_multiple_of(GROUP) * self.shape.head_dim;
         for head in self.k.chunks_exact_mut(self.shape.keys().max(1)) {
             visit(head.get_mut(..keys).unwrap_or_default());

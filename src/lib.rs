@@ -52,6 +52,9 @@
 //! [GGUF]: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 #![no_std]
 
+#[cfg(target_endian = "big")]
+compile_error!("model files and snapshots are little-endian and used in place");
+
 #[cfg(test)]
 extern crate std;
 
@@ -69,17 +72,17 @@ pub mod kernels;
 pub mod attention;
 pub mod tensor;
 
-//pub mod models;
-//pub mod sample;
-//pub mod tokenizer;
+pub mod models;
+pub mod sample;
+pub mod tokenizer;
 
-//pub mod session;
+pub mod session;
 
 #[cfg(feature = "capi")]
 pub mod capi;
 
 pub use error::{Error, Result};
 pub use kernels::Isa;
-//pub use models::{Loader, Model, ModelInfo, probe};
-//pub use sample::Sampling;
-//pub use session::{Finish, Progress, Session, SessionInfo, SessionParams, Step};
+pub use models::{Loader, Model, ModelInfo, probe};
+pub use sample::Sampling;
+pub use session::{Finish, Progress, Session, SessionInfo, SessionParams, Step, WhenFull};

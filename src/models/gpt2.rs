@@ -1,0 +1,538 @@
+//! GPT-2: a decoder-only transformer with learned positions and pre-norm layers.
+//!
+//! Radford et al., "Language Models are Unsupervised Multitask Learners"
+//! (2019); tensors are named as llama.cpp names them. Variants that occur are
+//! read from the file: a tied head (no `output.weight`), a head with a bias,
+//! any bias absent, another activation, any width of the feed-forward layer.
+//!
+//! One call runs a batch of n tokens through all layers, stage by stage. A
+//! [`Cursor`] remembers stage and row, so that the work can be stopped and
+//! taken up again anywhere; the batch's activations stay in [`State`].
+#![forbid(unsafe_code)]
+
+use super::{Batch, Cursor, Keys};
+use crate::arena::Reserve;
+use crate::attention::{self, Cache, Shape};
+use crate::error::{Error, Result};
+use crate::gguf::Gguf;
+use crate::kernels::{BLOCK, Isa};
+use crate::quant::DType;
+use crate::tensor::{self, Activation, ActsBuffer, Budget, Matrix, Slot};
+
+/// The sizes of a model.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Tokens in the vocabulary.
+    pub n_vocab: usize,
+    /// Positions the model was trained for.
+    pub n_ctx: usize,
+    /// Width.
+    pub n_embd: usize,
+    /// Attention heads.
+    pub n_head: usize,
+    /// Layers.
+    pub n_layer: usize,
+    /// Width of the feed-forward layer.
+    pub n_ff: usize,
+    /// Added to the variance in layer normalisation.
+    pub eps: f32,
+    /// The feed-forward layer's function.
+    pub activation: Activation,
+}
+
+impl Config {
+    fn read(gguf: &Gguf<'_>) -> Result<Self> {
+        let keys = Keys::new(gguf, "gpt2.");
+        let n_embd = keys.size("embedding_length")?;
+        let n_head = keys.size("attention.head_count")?;
+        if !n_embd.is_multiple_of(n_head) {
+            return Err(Error::BadValue { key: "attention.head_count" });
+        }
+        let activation = match keys.text("activation_function") {
+            None => Activation::GeluTanh,
+            Some(name) => {
+                Activation::from_name(name).ok_or(Error::BadValue { key: "activation_function" })?
+            }
+        };
+        let embedding = gguf.tensors().find(|t| t.name == b"token_embd.weight");
+        let missing = Error::MissingTensor { name: "token_embd.weight", layer: u32::MAX };
+        let n_vocab =
+            usize::try_from(embedding.ok_or(missing)?.rows).map_err(|_| Error::TooLarge)?;
+        Ok(Self {
+            n_vocab,
+            n_ctx: keys.size("context_length")?,
+            n_embd,
+            n_head,
+            n_layer: keys.size("block_count")?,
+            n_ff: keys.size("feed_forward_length")?,
+            eps: keys.number("attention.layer_norm_epsilon")?,
+            activation,
+        })
+    }
+}
+
+/// The tensors of a layer, as places in its row of the table.
+const LAYER_TENSORS: [&str; 12] = [
+    "attn_norm.weight",
+    "attn_norm.bias",
+    "attn_qkv.weight",
+    "attn_qkv.bias",
+    "attn_output.weight",
+    "attn_output.bias",
+    "ffn_norm.weight",
+    "ffn_norm.bias",
+    "ffn_up.weight",
+    "ffn_up.bias",
+    "ffn_down.weight",
+    "ffn_down.bias",
+];
+const ATTN_NORM: usize = 0;
+const ATTN_QKV: usize = 2;
+const ATTN_OUTPUT: usize = 4;
+const FFN_NORM: usize = 6;
+const FFN_UP: usize = 8;
+const FFN_DOWN: usize = 10;
+
+/// The model's own tensors, behind the layers' in the table.
+const MODEL_TENSORS: [&str; 6] = [
+    "token_embd.weight",
+    "position_embd.weight",
+    "output_norm.weight",
+    "output_norm.bias",
+    "output.weight",
+    "output.bias",
+];
+const TOKEN_EMBD: usize = 0;
+const POSITION_EMBD: usize = 1;
+const OUTPUT_NORM: usize = 2;
+const OUTPUT: usize = 4;
+const OUTPUT_BIAS: usize = 5;
+
+/// Which layer `u32::MAX` names in errors: none.
+const NO_LAYER: u32 = u32::MAX;
+
+/// A GPT-2 bound to its file.
+#[derive(Clone, Copy)]
+pub struct Gpt2<'a> {
+    config: Config,
+    file: &'a [u8],
+    /// (n_layer, 12), then the model's own.
+    slots: &'a [Slot],
+}
+
+impl<'a> Gpt2<'a> {
+    /// Lays out the table of tensors and, once carved, binds them by name.
+    ///
+    /// # Errors
+    /// What the file lacks, or what in it does not fit.
+    pub fn lay(r: &mut Reserve<'a>, gguf: &Gguf<'a>) -> Result<Self> {
+        let config = Config::read(gguf)?;
+        // Every layer has tensors of its own, so a file of n tensors has no more than n layers.
+        if config.n_layer as u64 > gguf.n_tensors() {
+            return Err(Error::BadValue { key: "block_count" });
+        }
+        let slots = r.take(config.n_layer * LAYER_TENSORS.len() + MODEL_TENSORS.len())?;
+        if !r.counting() {
+            bind(&config, gguf, slots)?;
+        }
+        Ok(Self { config, file: gguf.file(), slots })
+    }
+
+    /// The sizes.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn slot(&self, layer: Option<usize>, tensor: usize) -> Slot {
+        let index = layer.unwrap_or(self.config.n_layer) * LAYER_TENSORS.len() + tensor;
+        self.slots.get(index).copied().unwrap_or_default()
+    }
+
+    fn matrix(&self, layer: Option<usize>, tensor: usize) -> Result<Matrix<'a>> {
+        self.slot(layer, tensor).matrix(self.file)
+    }
+
+    fn vector(&self, layer: Option<usize>, tensor: usize) -> Result<&'a [f32]> {
+        self.slot(layer, tensor).vector(self.file)
+    }
+
+    /// A weight and the bias that follows it in the table.
+    fn affine(&self, layer: usize, tensor: usize) -> Result<(Matrix<'a>, &'a [f32])> {
+        Ok((self.matrix(Some(layer), tensor)?, self.vector(Some(layer), tensor + 1)?))
+    }
+
+    fn norm(&self, layer: Option<usize>, tensor: usize) -> Result<(&'a [f32], &'a [f32])> {
+        Ok((self.vector(layer, tensor)?, self.vector(layer, tensor + 1)?))
+    }
+
+    /// The matrix that makes logits: the token embedding unless the file has its own.
+    fn head(&self) -> Result<Matrix<'a>> {
+        let own = self.slot(None, OUTPUT);
+        let slot = if own.is_some() { own } else { self.slot(None, TOKEN_EMBD) };
+        slot.matrix(self.file)
+    }
+
+    /// Multiplications for one token, attention left out.
+    #[must_use]
+    pub fn work_per_token(config: &Config) -> u64 {
+        let (e, f) = (config.n_embd as u64, config.n_ff as u64);
+        config.n_layer as u64 * (4 * e * e + 2 * e * f) + config.n_vocab as u64 * e
+    }
+}
+
+/// Fills the table in one walk over the file's tensors, and checks every shape.
+fn bind(config: &Config, gguf: &Gguf<'_>, slots: &mut [Slot]) -> Result<()> {
+    slots.fill(Slot::default());
+    for info in gguf.tensors() {
+        if let Some(slot) = place(config, info.name).and_then(|i| slots.get_mut(i)) {
+            if slot.is_some() {
+                let what = "a tensor is described twice";
+                return Err(Error::Corrupt { offset: info.described_at, what });
+            }
+            *slot = Slot::new(&info)?;
+        }
+    }
+    let layers = slots.chunks_exact(LAYER_TENSORS.len()).take(config.n_layer);
+    for (layer, slots) in layers.enumerate() {
+        for (tensor, (slot, name)) in slots.iter().zip(LAYER_TENSORS).enumerate() {
+            check(config, slot, (tensor, name), layer as u32)?;
+        }
+    }
+    let own = slots.iter().skip(config.n_layer * LAYER_TENSORS.len());
+    for (tensor, (slot, name)) in own.zip(MODEL_TENSORS).enumerate() {
+        check(config, slot, (tensor, name), NO_LAYER)?;
+    }
+    Ok(())
+}
+
+/// Where in the table a tensor of this name belongs.
+fn place(config: &Config, name: &[u8]) -> Option<usize> {
+    let find = |names: &[&str], name: &[u8]| names.iter().position(|n| n.as_bytes() == name);
+    let Some(rest) = name.strip_prefix(b"blk.") else {
+        return Some(config.n_layer * LAYER_TENSORS.len() + find(&MODEL_TENSORS, name)?);
+    };
+    let dot = rest.iter().position(|&b| b == b'.')?;
+    let (digits, rest) = rest.split_at_checked(dot)?;
+    let layer: usize = core::str::from_utf8(digits).ok()?.parse().ok()?;
+    let tensor = find(&LAYER_TENSORS, rest.get(1..)?)?;
+    (layer < config.n_layer).then_some(layer * LAYER_TENSORS.len() + tensor)
+}
+
+/// Checks one tensor's presence, shape and type.
+fn check(
+    config: &Config,
+    slot: &Slot,
+    (tensor, name): (usize, &'static str),
+    layer: u32,
+) -> Result<()> {
+    let Config { n_vocab, n_ctx, n_embd, n_ff, .. } = *config;
+    let (rows, cols) = match (layer == NO_LAYER, tensor) {
+        (false, ATTN_QKV) => (3 * n_embd, n_embd),
+        (false, ATTN_OUTPUT) => (n_embd, n_embd),
+        (false, FFN_UP) => (n_ff, n_embd),
+        (false, FFN_DOWN) => (n_embd, n_ff),
+        (false, t) if t == ATTN_QKV + 1 => (1, 3 * n_embd),
+        (false, t) if t == FFN_UP + 1 => (1, n_ff),
+        (true, TOKEN_EMBD | OUTPUT) => (n_vocab, n_embd),
+        (true, POSITION_EMBD) => (n_ctx, n_embd),
+        (true, OUTPUT_BIAS) => (1, n_vocab),
+        _ => (1, n_embd),
+    };
+    let is_matrix = rows != 1 || name.ends_with("embd.weight") || name == "output.weight";
+    let optional = name.ends_with(".bias") || name == "output.weight";
+    match slot.dtype() {
+        _ if !slot.is_some() && optional => Ok(()),
+        _ if !slot.is_some() => Err(Error::MissingTensor { name, layer }),
+        Some(dtype) if slot.has_shape(rows, cols) && (is_matrix || dtype == DType::F32) => Ok(()),
+        _ => Err(Error::BadShape { name, layer }),
+    }
+}
+
+/// What a sequence keeps between calls, and the room to compute in.
+pub struct State<'a> {
+    /// Keys and values: the memory of the sequence.
+    pub cache: Cache<'a>,
+    /// The residual stream, (n_batch, n_embd).
+    pub x: &'a mut [f32],
+    /// A normalised or projected vector, (n_batch, n_embd).
+    pub h: &'a mut [f32],
+    /// Queries, keys and values, (n_batch, 3, n_embd).
+    pub qkv: &'a mut [f32],
+    /// What attention gathered, (n_batch, n_embd).
+    pub att: &'a mut [f32],
+    /// The feed-forward layer, (n_batch, n_ff).
+    pub ff: &'a mut [f32],
+    acts: ActsBuffer<'a>,
+    scratch: attention::Scratch<'a>,
+}
+
+impl<'a> State<'a> {
+    /// Lays it out for `n_ctx` positions and batches of `n_batch`.
+    ///
+    /// # Errors
+    /// As [`Reserve::take`].
+    pub fn lay(r: &mut Reserve<'a>, config: &Config, n_ctx: usize, n_batch: usize) -> Result<Self> {
+        let Config { n_layer, n_head, n_embd, n_ff, .. } = *config;
+        let shape = Shape { n_layer, n_head, head_dim: n_embd / n_head, n_ctx };
+        let batch = |n: usize| n.checked_mul(n_batch).ok_or(Error::TooLarge);
+        let widest = batch(n_embd.max(n_ff))?;
+        let blocks = widest.div_ceil(BLOCK);
+        Ok(Self {
+            cache: Cache::lay(r, shape)?,
+            x: r.take(batch(n_embd)?)?,
+            h: r.take(batch(n_embd)?)?,
+            qkv: r.take(batch(3 * n_embd)?)?,
+            att: r.take(batch(n_embd)?)?,
+            ff: r.take(batch(n_ff)?)?,
+            acts: ActsBuffer { q: r.take(widest)?, d: r.take(blocks)?, s: r.take(blocks)? },
+            scratch: attention::Scratch::lay(r, shape)?,
+        })
+    }
+}
+
+/// The stages of a batch; those from `Qkv` to `Down` run once a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Stage {
+    /// Token and position embeddings, summed.
+    Embed = 0,
+    /// Norm, then queries, keys and values.
+    Qkv,
+    /// Attention, head by head.
+    Attend,
+    /// Attention's output matrix, added to the stream.
+    Output,
+    /// Norm, the first feed-forward matrix, and the activation.
+    Up,
+    /// The second feed-forward matrix, added to the stream.
+    Down,
+    /// Final norm and logits.
+    Head,
+    /// Nothing is left.
+    Done,
+}
+
+impl Stage {
+    fn of(cursor: &Cursor) -> Self {
+        const ALL: [Stage; 7] = [
+            Stage::Embed,
+            Stage::Qkv,
+            Stage::Attend,
+            Stage::Output,
+            Stage::Up,
+            Stage::Down,
+            Stage::Head,
+        ];
+        ALL.get(cursor.stage as usize).copied().unwrap_or(Stage::Done)
+    }
+}
+
+/// One call's view of a batch in progress.
+struct Run<'r, 'a> {
+    isa: Isa,
+    model: &'r Gpt2<'a>,
+    batch: Batch<'r>,
+    layer: usize,
+    /// The row, or the head, to go on with.
+    at: &'r mut u32,
+    budget: &'r mut Budget,
+}
+
+impl<'a> Gpt2<'a> {
+    /// Runs a batch from `cursor` on until it is done or the budget is spent;
+    /// returns whether it is done. `logits` takes a row per token from
+    /// `batch.logits_from` on.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the sizes do not agree.
+    pub fn forward(
+        &self,
+        isa: Isa,
+        state: &mut State<'_>,
+        batch: Batch<'_>,
+        (cursor, budget): (&mut Cursor, &mut Budget),
+        logits: &mut [f32],
+    ) -> Result<bool> {
+        while Stage::of(cursor) != Stage::Done {
+            if budget.is_spent() || !self.stage(isa, state, batch, (cursor, budget), logits)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Runs the stage at `cursor`, and moves on to the next if it is done,
+    /// which is what is returned.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the sizes do not agree.
+    pub fn stage(
+        &self,
+        isa: Isa,
+        state: &mut State<'_>,
+        batch: Batch<'_>,
+        (cursor, budget): (&mut Cursor, &mut Budget),
+        logits: &mut [f32],
+    ) -> Result<bool> {
+        let stage = Stage::of(cursor);
+        let layer = cursor.layer as usize;
+        let mut run = Run { isa, model: self, batch, layer, at: &mut cursor.at, budget };
+        let done = match stage {
+            Stage::Embed => run.embed(state),
+            Stage::Qkv => run.qkv(state),
+            Stage::Attend => run.attend(state),
+            Stage::Output => run.output(state),
+            Stage::Up => run.up(state),
+            Stage::Down => run.down(state),
+            Stage::Head => run.head(state, logits),
+            Stage::Done => Ok(true),
+        }?;
+        if done {
+            cursor.at = 0;
+            let last = layer + 1 == self.config.n_layer;
+            (cursor.stage, cursor.layer) = match stage {
+                Stage::Down if !last => (Stage::Qkv as u32, cursor.layer + 1),
+                Stage::Down if batch.logits_from >= batch.ids.len() => (Stage::Done as u32, 0),
+                stage => (stage as u32 + 1, cursor.layer),
+            };
+        }
+        Ok(done)
+    }
+}
+
+/// The first n vectors of `width` numbers.
+fn first(all: &mut [f32], n: usize, width: usize) -> Result<&mut [f32]> {
+    all.get_mut(..n * width).ok_or(Error::Internal)
+}
+
+impl Run<'_, '_> {
+    fn n(&self) -> usize {
+        self.batch.ids.len()
+    }
+
+    fn width(&self) -> usize {
+        self.model.config.n_embd
+    }
+
+    /// x = embedding of the token + embedding of the position
+    fn embed(&mut self, s: &mut State<'_>) -> Result<bool> {
+        let tokens = self.model.matrix(None, TOKEN_EMBD)?;
+        let positions = self.model.matrix(None, POSITION_EMBD)?;
+        let rows = s.x.chunks_exact_mut(self.width()).zip(s.h.chunks_exact_mut(self.width()));
+        for ((i, &id), (x, h)) in self.batch.ids.iter().enumerate().zip(rows) {
+            tokens.read_row(id as usize, x)?;
+            positions.read_row(self.batch.pos + i, h)?;
+            tensor::add(x, h);
+        }
+        Ok(true)
+    }
+
+    /// qkv = norm(x) W + b
+    fn qkv(&mut self, s: &mut State<'_>) -> Result<bool> {
+        let (w, bias) = self.model.affine(self.layer, ATTN_QKV)?;
+        let (n, width) = (self.n(), self.width());
+        let h = first(s.h, n, width)?;
+        if *self.at == 0 {
+            let norm = self.model.norm(Some(self.layer), ATTN_NORM)?;
+            tensor::layer_norm(s.x, norm, self.model.config.eps, h);
+            s.acts.prepare(&w, h)?;
+        }
+        tensor::linear(self.isa, (&w, bias), (s.acts.acts(h), n), s.qkv, self.at, self.budget)
+    }
+
+    /// att = softmax(q K^T) V, head by head, token by token
+    fn attend(&mut self, s: &mut State<'_>) -> Result<bool> {
+        let Config { n_embd, n_head, .. } = self.model.config;
+        let head_dim = n_embd / n_head;
+        let rows = s.qkv.chunks_exact(3 * n_embd).take(self.n());
+        if *self.at == 0 {
+            for (i, row) in rows.enumerate() {
+                let (k, v) = row.get(n_embd..).ok_or(Error::Internal)?.split_at(n_embd);
+                s.cache.store(self.layer, self.batch.pos + i, k, v)?;
+            }
+        }
+        while (*self.at as usize) < self.n() * n_head {
+            if self.budget.is_spent() {
+                return Ok(false);
+            }
+            let (i, head) = (*self.at as usize / n_head, *self.at as usize % n_head);
+            let start = head * head_dim;
+            let q = s.qkv.get(i * 3 * n_embd + start..).and_then(|q| q.get(..head_dim));
+            let out = s.att.get_mut(i * n_embd + start..).and_then(|o| o.get_mut(..head_dim));
+            let (q, out) = q.zip(out).ok_or(Error::Internal)?;
+            let n_pos = self.batch.pos + i + 1;
+            s.cache.attend(self.isa, (self.layer, head), q, n_pos, &mut s.scratch, out)?;
+            self.budget.spend(2 * (n_pos * head_dim) as u64);
+            *self.at += 1;
+        }
+        Ok(true)
+    }
+
+    /// x += att W + b
+    fn output(&mut self, s: &mut State<'_>) -> Result<bool> {
+        let (w, bias) = self.model.affine(self.layer, ATTN_OUTPUT)?;
+        let (n, width) = (self.n(), self.width());
+        let att = first(s.att, n, width)?;
+        if *self.at == 0 {
+            s.acts.prepare(&w, att)?;
+        }
+        let done =
+            tensor::linear(self.isa, (&w, bias), (s.acts.acts(att), n), s.h, self.at, self.budget)?;
+        if done {
+            tensor::add(first(s.x, n, width)?, s.h);
+        }
+        Ok(done)
+    }
+
+    /// ff = activation(norm(x) W + b)
+    fn up(&mut self, s: &mut State<'_>) -> Result<bool> {
+        let (w, bias) = self.model.affine(self.layer, FFN_UP)?;
+        let (n, width) = (self.n(), self.width());
+        let h = first(s.h, n, width)?;
+        if *self.at == 0 {
+            let norm = self.model.norm(Some(self.layer), FFN_NORM)?;
+            tensor::layer_norm(s.x, norm, self.model.config.eps, h);
+            s.acts.prepare(&w, h)?;
+        }
+        let done =
+            tensor::linear(self.isa, (&w, bias), (s.acts.acts(h), n), s.ff, self.at, self.budget)?;
+        if done {
+            self.model.config.activation.apply(first(s.ff, n, self.model.config.n_ff)?);
+        }
+        Ok(done)
+    }
+
+    /// x += ff W + b
+    fn down(&mut self, s: &mut State<'_>) -> Result<bool> {
+        let (w, bias) = self.model.affine(self.layer, FFN_DOWN)?;
+        let (n, width) = (self.n(), self.width());
+        let ff = first(s.ff, n, self.model.config.n_ff)?;
+        if *self.at == 0 {
+            s.acts.prepare(&w, ff)?;
+        }
+        let done =
+            tensor::linear(self.isa, (&w, bias), (s.acts.acts(ff), n), s.h, self.at, self.budget)?;
+        if done {
+            tensor::add(first(s.x, n, width)?, s.h);
+        }
+        Ok(done)
+    }
+
+    /// logits = norm(x) W + b, for the tokens that are asked for
+    fn head(&mut self, s: &mut State<'_>, logits: &mut [f32]) -> Result<bool> {
+        let w = self.model.head()?;
+        let bias = self.model.vector(None, OUTPUT_BIAS)?;
+        let from = self.batch.logits_from;
+        let (n, width) = (self.n() - from, self.width());
+        let h = first(s.h, n, width)?;
+        if *self.at == 0 {
+            let x = s.x.get(from * width..).ok_or(Error::Internal)?;
+            let norm = self.model.norm(None, OUTPUT_NORM)?;
+            tensor::layer_norm(x, norm, self.model.config.eps, h);
+            s.acts.prepare(&w, h)?;
+        }
+        let logits = first(logits, n, self.model.config.n_vocab)?;
+        tensor::linear(self.isa, (&w, bias), (s.acts.acts(h), n), logits, self.at, self.budget)
+    }
+}

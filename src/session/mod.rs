@@ -1,0 +1,660 @@
+//! A session: one text being written with a model.
+//!
+//! Prompt tokens go into a queue; [`Session::eval`] works through it in
+//! batches, stopping wherever its budget ends; [`Session::sample`] chooses a
+//! token from the logits and queues it. [`Session::run`] does both. Nothing is
+//! called back: stop calling and it is cancelled.
+//!
+//! All that a session keeps is numbers in its own memory, without pointers, so
+//! a snapshot is a copy and can be restored elsewhere.
+#![forbid(unsafe_code)]
+
+mod snapshot;
+mod stops;
+
+use crate::arena::Reserve;
+use crate::error::{Error, Result};
+use crate::models::{Batch, Cursor, Model, State};
+use crate::sample::{self, Context, Rng, Sampling, Scratch};
+use crate::tensor::Budget;
+use crate::tokenizer::Tokenizer;
+use bytemuck::{Pod, Zeroable};
+use stops::Stops;
+
+/// Logit biases held at most.
+pub const MAX_BIAS: usize = 256;
+
+/// What to do when the context holds no further token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Finish with [`Finish::ContextFull`].
+    #[default]
+    Stop,
+    /// Forget the older half and go on. Positions are absolute in GPT-2, so
+    /// the half that stays is worked through again.
+    Slide,
+}
+
+/// The sizes of a session. Zero means the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionParams {
+    /// Tokens the context holds; 0 is what the model was trained for.
+    pub n_ctx: u32,
+    /// Tokens of a prompt worked on together; 0 is 16. Results do not depend on it.
+    pub n_batch: u32,
+    /// Bytes that one [`Session::feed_text`] may hold; 0 is 8 per token of context, at least 256.
+    pub max_text: u32,
+    /// What to do when the context is full.
+    pub when_full: WhenFull,
+    /// Keep the logits of every token of a batch, not only the last one's.
+    pub all_logits: bool,
+}
+
+/// [`SessionParams`] with nothing left open.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    n_vocab: usize,
+    n_ctx: usize,
+    n_batch: usize,
+    max_text: usize,
+    logits_rows: usize,
+    text: usize,
+}
+
+impl Sizes {
+    fn new(model: &Model<'_>, params: &SessionParams) -> Result<Self> {
+        let info = model.info();
+        let or = |n: u32, default: usize| if n == 0 { default } else { n as usize };
+        let n_ctx = or(params.n_ctx, info.n_ctx as usize);
+        if n_ctx > info.n_ctx as usize {
+            return Err(Error::BadParam { name: "n_ctx" });
+        }
+        let n_batch = or(params.n_batch, 16).min(n_ctx);
+        let max_text = match model.tokenizer().kind() {
+            crate::tokenizer::Kind::None => 0,
+            _ => or(params.max_text, (8 * n_ctx).max(256)),
+        };
+        Ok(Self {
+            n_vocab: info.n_vocab as usize,
+            n_ctx,
+            n_batch,
+            max_text,
+            logits_rows: if params.all_logits { n_batch } else { 1 },
+            text: stops::TEXT + model.tokenizer().max_token_bytes(),
+        })
+    }
+}
+
+/// Why a text ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The end-of-text token, or another stop token.
+    StopToken,
+    /// A stop string.
+    StopString,
+    /// The context is full.
+    ContextFull,
+}
+
+/// How far [`Session::eval`] got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The queue is empty and the logits of its last token are there.
+    Ready,
+    /// The budget is spent (or, with `all_logits`, a batch is done): call again.
+    More,
+}
+
+/// How far [`Session::run`] got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A token was chosen; its text, as far as it is certain, is in [`Session::text`].
+    Token(u32),
+    /// The budget is spent: call again.
+    More,
+    /// The text has ended; [`Session::text`] holds the rest of it.
+    Finished(Finish),
+}
+
+/// Where a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// Tokens the context holds.
+    pub n_ctx: u32,
+    /// Tokens in the context that were worked through.
+    pub n_past: u32,
+    /// Tokens waiting.
+    pub n_queued: u32,
+    /// Tokens chosen or accepted since the last reset.
+    pub n_generated: u32,
+    /// Why the text ended, if it has.
+    pub finish: Option<Finish>,
+    /// Work left in the queue, in units of the budget; an estimate.
+    pub work_left: u64,
+    /// Tokens worked through since the last reset, in the same units.
+    pub work_done: u64,
+}
+
+/// The numbers of a session that are not arrays.
+#[derive(Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+struct Head {
+    n_past: u32,
+    n_queued: u32,
+    n_generated: u32,
+    /// 0, or 1 + the place of the reason in [`FINISH`].
+    finish: u32,
+    /// 1 + the last token, or 0.
+    token: u32,
+    /// Rows of logits that hold something.
+    logits_rows: u32,
+    /// Tokens of the batch in progress, or 0.
+    batch: u32,
+    /// Its tokens from here on get logits.
+    logits_from: u32,
+    cursor: Cursor,
+    n_bias: u32,
+    /// Bytes of text that were released by the last step.
+    released: u32,
+    /// Bytes of text, released or held back.
+    text_len: u32,
+    /// Tokens worked through since the last reset.
+    n_evaluated: u64,
+    rng: Rng,
+    sampling: Sampling,
+}
+
+const FINISH: [Finish; 3] = [Finish::StopToken, Finish::StopString, Finish::ContextFull];
+
+/// A text being written. See the module's description.
+pub struct Session<'m> {
+    model: &'m Model<'m>,
+    sizes: Sizes,
+    params: SessionParams,
+    head: Head,
+    /// The tokens in the context, (n_ctx).
+    history: &'m mut [u32],
+    /// The tokens waiting, (n_ctx).
+    queue: &'m mut [u32],
+    stops: Stops<'m>,
+    bias_ids: &'m mut [u32],
+    bias: &'m mut [f32],
+    /// Text released by the last step, then text held back.
+    text: &'m mut [u8],
+    /// (logits_rows, n_vocab)
+    logits: &'m mut [f32],
+    scratch: Scratch<'m>,
+    /// The tokenizer's.
+    work: &'m mut [u32],
+    state: State<'m>,
+}
+
+impl<'m> Session<'m> {
+    /// Bytes of memory that a session of these sizes needs.
+    ///
+    /// # Errors
+    /// [`Error::BadParam`] if a size is out of range, [`Error::TooLarge`].
+    pub fn mem_size(model: &'m Model<'m>, params: &SessionParams) -> Result<usize> {
+        Self::lay_size(model, params)
+    }
+
+    fn lay_size(model: &Model<'_>, params: &SessionParams) -> Result<usize> {
+        let mut r = Reserve::count();
+        Session::lay(&mut r, model, params)?;
+        Ok(r.used())
+    }
+
+    /// As [`Session::mem_size`], from the header of a model file alone.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`] if the header is not complete; else as
+    /// [`Session::mem_size`] and [`crate::probe`].
+    pub fn probe(header: &'m [u8], params: &SessionParams) -> Result<usize> {
+        Self::lay_size(&Model::outline(header)?, params)
+    }
+
+    /// Begins a session in `mem`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] with the size that [`Session::mem_size`] gives.
+    pub fn new(model: &'m Model<'m>, mem: &'m mut [u8], params: &SessionParams) -> Result<Self> {
+        let (need, have) = (Self::mem_size(model, params)?, mem.len());
+        if have < need {
+            return Err(Error::OutOfMemory { need: need as u64, have: have as u64 });
+        }
+        let mem = mem.get_mut(..need).ok_or(Error::Internal)?;
+        mem.fill(0);
+        let mut session = Self::lay(&mut Reserve::carve(mem)?, model, params)?;
+        session.head.rng = Rng::new(0);
+        Ok(session)
+    }
+
+    /// The one layout of a session's memory.
+    fn lay(r: &mut Reserve<'m>, model: &'m Model<'m>, params: &SessionParams) -> Result<Self> {
+        let sizes = Sizes::new(model, params)?;
+        let logits = sizes.logits_rows.checked_mul(sizes.n_vocab).ok_or(Error::TooLarge)?;
+        Ok(Self {
+            model,
+            sizes,
+            params: *params,
+            head: Head::default(),
+            history: r.take(sizes.n_ctx)?,
+            queue: r.take(sizes.n_ctx)?,
+            stops: Stops::lay(r)?,
+            bias_ids: r.take(MAX_BIAS)?,
+            bias: r.take(MAX_BIAS)?,
+            text: r.take(sizes.text)?,
+            logits: r.take(logits)?,
+            scratch: Scratch { logits: r.take(sizes.n_vocab)?, ids: r.take(sizes.n_vocab)? },
+            work: r.take(Tokenizer::work_size(sizes.max_text))?,
+            state: model.lay_state(r, sizes.n_ctx, sizes.n_batch)?,
+        })
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &'m Model<'m> {
+        self.model
+    }
+
+    /// Sets how tokens are chosen, and starts the generator anew from its seed.
+    ///
+    /// # Errors
+    /// [`Error::BadParam`] with the parameter that is out of range; nothing has changed then.
+    pub fn set_sampling(&mut self, sampling: &Sampling) -> Result<()> {
+        sampling.check()?;
+        self.head.sampling = *sampling;
+        self.head.rng = Rng::new(sampling.seed);
+        Ok(())
+    }
+
+    /// Sets what is added to the logits of some tokens, in place of what was set before.
+    ///
+    /// # Errors
+    /// [`Error::Full`] for more than [`MAX_BIAS`], [`Error::BadToken`], or
+    /// [`Error::BadParam`] for what is not finite; nothing has changed then.
+    pub fn set_logit_bias(&mut self, bias: &[(u32, f32)]) -> Result<()> {
+        if bias.len() > MAX_BIAS {
+            return Err(Error::Full { what: "logit bias", max: MAX_BIAS as u32 });
+        }
+        for (id, value) in bias {
+            self.check_id(*id)?;
+            if !value.is_finite() {
+                return Err(Error::BadParam { name: "logit bias" });
+            }
+        }
+        for ((slot, value), new) in self.bias_ids.iter_mut().zip(self.bias.iter_mut()).zip(bias) {
+            (*slot, *value) = *new;
+        }
+        self.head.n_bias = bias.len() as u32;
+        Ok(())
+    }
+
+    /// Adds a string at which the text ends; it is not part of the text.
+    ///
+    /// # Errors
+    /// [`Error::Full`], or [`Error::BadParam`] for an empty string.
+    pub fn add_stop(&mut self, stop: &[u8]) -> Result<()> {
+        self.stops.add(stop)
+    }
+
+    /// Adds a token at which the text ends, beside the model's end-of-text token.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::BadToken`].
+    pub fn add_stop_token(&mut self, id: u32) -> Result<()> {
+        self.check_id(id)?;
+        self.stops.add_token(id)
+    }
+
+    /// Forgets all stop strings and stop tokens that were added.
+    pub fn clear_stops(&mut self) {
+        self.stops.clear();
+    }
+
+    /// Queues a text. With `special`, names of special tokens in it become those tokens.
+    ///
+    /// # Errors
+    /// [`Error::TextTooLong`], [`Error::PromptTooLong`], [`Error::NoTokenizer`]
+    /// or [`Error::Unencodable`]; the queue is as it was then.
+    pub fn feed_text(&mut self, text: &[u8], special: bool) -> Result<()> {
+        let tokenizer = self.model.tokenizer();
+        if tokenizer.kind() == crate::tokenizer::Kind::None {
+            return Err(Error::NoTokenizer);
+        }
+        if text.len() > self.sizes.max_text {
+            let (len, max) = (text.len() as u64, self.sizes.max_text as u64);
+            return Err(Error::TextTooLong { len, max });
+        }
+        let room = self.room();
+        let waiting = self.head.n_queued as usize;
+        let free = self.queue.get_mut(waiting..).unwrap_or_default();
+        let mut n = 0usize;
+        // All tokens are counted, so that the error can say how many there are.
+        tokenizer.encode(text, special, self.work, &mut |id| {
+            if let Some(slot) = free.get_mut(n) {
+                *slot = id;
+            }
+            n += 1;
+            Ok(())
+        })?;
+        self.fed(n, room)
+    }
+
+    /// Queues tokens.
+    ///
+    /// # Errors
+    /// [`Error::BadToken`] or [`Error::PromptTooLong`]; the queue is as it was then.
+    pub fn feed_ids(&mut self, ids: &[u32]) -> Result<()> {
+        ids.iter().try_for_each(|&id| self.check_id(id))?;
+        let room = self.room();
+        let free = self.queue.get_mut(self.head.n_queued as usize..).unwrap_or_default();
+        for (slot, id) in free.iter_mut().zip(ids) {
+            *slot = *id;
+        }
+        self.fed(ids.len(), room)
+    }
+
+    /// Tokens that the queue can still take.
+    fn room(&self) -> usize {
+        let taken = match self.params.when_full {
+            WhenFull::Stop => self.head.n_past + self.head.n_queued,
+            WhenFull::Slide => self.head.n_queued,
+        };
+        self.sizes.n_ctx.saturating_sub(taken as usize)
+    }
+
+    fn fed(&mut self, n: usize, room: usize) -> Result<()> {
+        if n > room {
+            let max = self.sizes.n_ctx as u64;
+            return Err(Error::PromptTooLong { len: max - room as u64 + n as u64, max });
+        }
+        self.head.n_queued += n as u32;
+        if n > 0 {
+            self.head.finish = 0;
+        }
+        Ok(())
+    }
+
+    fn check_id(&self, id: u32) -> Result<()> {
+        let n_vocab = self.model.info().n_vocab;
+        if id < n_vocab { Ok(()) } else { Err(Error::BadToken { id, n_vocab }) }
+    }
+
+    /// Works through the queue for `budget` units of 65,536 multiplications
+    /// (see [`crate::ModelInfo::work_per_token`]); 0 is no limit.
+    ///
+    /// # Errors
+    /// [`Error::NothingFed`] if there never was anything to work through;
+    /// [`Error::PromptTooLong`] if the context is full.
+    pub fn eval(&mut self, budget: u32) -> Result<Progress> {
+        let mut budget = Budget::new(budget);
+        while self.head.n_queued > 0 {
+            if self.head.batch == 0 {
+                self.begin_batch()?;
+            }
+            if !self.advance_batch(&mut budget)? {
+                return Ok(Progress::More);
+            }
+            let between = self.params.all_logits || budget.is_spent();
+            if between && self.head.n_queued > 0 {
+                return Ok(Progress::More);
+            }
+        }
+        if self.head.logits_rows > 0 { Ok(Progress::Ready) } else { Err(Error::NothingFed) }
+    }
+
+    fn begin_batch(&mut self) -> Result<()> {
+        let (n_past, n_ctx) = (self.head.n_past as usize, self.sizes.n_ctx);
+        if n_past >= n_ctx {
+            match self.params.when_full {
+                WhenFull::Slide => self.slide(),
+                WhenFull::Stop => {
+                    let len = n_past as u64 + u64::from(self.head.n_queued);
+                    return Err(Error::PromptTooLong { len, max: n_ctx as u64 });
+                }
+            }
+        }
+        let room = n_ctx - (self.head.n_past as usize).min(n_ctx);
+        let queued = self.head.n_queued as usize;
+        let n = queued.min(self.sizes.n_batch).min(room);
+        let logits_from = match self.params.all_logits {
+            true => 0,
+            false if n == queued => n - n.min(1),
+            false => n,
+        };
+        self.head.batch = n as u32;
+        self.head.logits_from = logits_from as u32;
+        self.head.cursor = Cursor::default();
+        Ok(())
+    }
+
+    /// Puts the newer half of the context before the queue, and begins anew with it.
+    fn slide(&mut self) {
+        let (n_past, queued) = (self.head.n_past as usize, self.head.n_queued as usize);
+        let keep = n_past.min(self.sizes.n_ctx / 2).min(self.sizes.n_ctx.saturating_sub(queued));
+        let Some(queue) = self.queue.get_mut(..keep + queued) else { return };
+        queue.rotate_right(keep);
+        let kept = self.history.get(n_past - keep..n_past).unwrap_or_default();
+        for (slot, id) in queue.iter_mut().zip(kept) {
+            *slot = *id;
+        }
+        self.head.n_queued = (keep + queued) as u32;
+        self.head.n_past = 0;
+    }
+
+    /// Runs the batch on; returns whether it is done.
+    fn advance_batch(&mut self, budget: &mut Budget) -> Result<bool> {
+        let head = &mut self.head;
+        let (n, pos) = (head.batch as usize, head.n_past as usize);
+        let ids = self.queue.get(..n).ok_or(Error::Internal)?;
+        let batch = Batch { ids, pos, logits_from: head.logits_from as usize };
+        let rows = n - batch.logits_from.min(n);
+        if rows > 0 {
+            head.logits_rows = 0;
+        }
+        let progress = (&mut head.cursor, budget);
+        if !self.model.forward(&mut self.state, batch, progress, self.logits)? {
+            return Ok(false);
+        }
+        let kept = self.history.get_mut(pos..pos + n).ok_or(Error::Internal)?;
+        kept.copy_from_slice(ids);
+        let queued = head.n_queued as usize;
+        let queue = self.queue.get_mut(..queued).ok_or(Error::Internal)?;
+        queue.rotate_left(n.min(queued));
+        head.n_queued -= n as u32;
+        head.n_past += n as u32;
+        head.n_evaluated += n as u64;
+        head.batch = 0;
+        if rows > 0 {
+            head.logits_rows = rows as u32;
+        }
+        Ok(true)
+    }
+
+    /// Chooses a token from the logits of the last token fed, and queues it.
+    ///
+    /// # Errors
+    /// [`Error::NoLogits`] before [`Session::eval`] is done, [`Error::Overflow`].
+    pub fn sample(&mut self) -> Result<Step> {
+        if self.head.n_queued > 0 || self.head.logits_rows == 0 {
+            return Err(Error::NoLogits);
+        }
+        let n_vocab = self.sizes.n_vocab;
+        let last = (self.head.logits_rows as usize - 1) * n_vocab;
+        let logits = self.logits.get(last..last + n_vocab).ok_or(Error::Internal)?;
+        let n_bias = self.head.n_bias as usize;
+        let cx = Context {
+            sampling: &self.head.sampling,
+            recent: self.history.get(..self.head.n_past as usize).unwrap_or_default(),
+            bias: (
+                self.bias_ids.get(..n_bias).unwrap_or_default(),
+                self.bias.get(..n_bias).unwrap_or_default(),
+            ),
+        };
+        let id = sample::choose(logits, &cx, &mut self.head.rng, &mut self.scratch)?;
+        let eos = self.model.tokenizer().eos().filter(|_| self.head.sampling.ignore_eos == 0);
+        if eos == Some(id) || self.stops.has_token(id) {
+            self.head.token = id + 1;
+            return Ok(self.finish(Finish::StopToken));
+        }
+        self.accept(id)
+    }
+
+    /// Queues a token that the caller chose, and adds its text.
+    ///
+    /// # Errors
+    /// [`Error::BadToken`]; [`Error::PromptTooLong`] if the queue is full.
+    pub fn accept(&mut self, id: u32) -> Result<Step> {
+        self.check_id(id)?;
+        let queued = self.head.n_queued as usize;
+        let max = self.sizes.n_ctx as u64;
+        let full = Error::PromptTooLong { len: queued as u64 + 1, max };
+        *self.queue.get_mut(queued).ok_or(full)? = id;
+        self.head.n_queued += 1;
+        self.head.n_generated += 1;
+        self.head.token = id + 1;
+        self.head.finish = 0;
+        if self.add_text(id)? {
+            return Ok(self.finish(Finish::StopString));
+        }
+        Ok(Step::Token(id))
+    }
+
+    /// Appends a token's text and sees what can be released; returns whether
+    /// a stop string was completed.
+    fn add_text(&mut self, id: u32) -> Result<bool> {
+        self.drop_released();
+        let (text, len) = (&mut *self.text, &mut self.head.text_len);
+        self.model.tokenizer().decode(id, &mut |bytes| {
+            let free = text.iter_mut().skip(*len as usize);
+            *len += free.zip(bytes).map(|(slot, byte)| *slot = *byte).count() as u32;
+        })?;
+        let text = self.text.get(..self.head.text_len as usize).unwrap_or_default();
+        if let Some(end) = self.stops.find(text) {
+            self.head.text_len = end as u32;
+            return Ok(true);
+        }
+        self.head.released = (text.len() - self.stops.held_back(text)) as u32;
+        Ok(false)
+    }
+
+    /// Forgets the text that the caller has had a chance to read.
+    fn drop_released(&mut self) {
+        let (released, len) = (self.head.released as usize, self.head.text_len as usize);
+        if let Some(text) = self.text.get_mut(..len) {
+            text.rotate_left(released.min(len));
+        }
+        self.head.text_len -= self.head.released.min(self.head.text_len);
+        self.head.released = 0;
+    }
+
+    /// Ends the text: what was held back is released.
+    fn finish(&mut self, why: Finish) -> Step {
+        if why != Finish::StopString {
+            self.drop_released();
+        }
+        self.head.released = self.head.text_len;
+        self.head.finish = 1 + FINISH.iter().position(|f| *f == why).unwrap_or_default() as u32;
+        Step::Finished(why)
+    }
+
+    fn finished(&self) -> Option<Finish> {
+        FINISH.get((self.head.finish as usize).checked_sub(1)?).copied()
+    }
+
+    /// [`Session::eval`], then [`Session::sample`]. An empty session begins
+    /// with the model's token for the beginning of a text, if it has one.
+    ///
+    /// # Errors
+    /// Theirs.
+    pub fn run(&mut self, budget: u32) -> Result<Step> {
+        if let Some(why) = self.finished() {
+            self.drop_released();
+            return Ok(Step::Finished(why));
+        }
+        let head = &self.head;
+        if head.n_past == 0 && head.n_queued == 0 {
+            let bos = self.model.tokenizer().bos().ok_or(Error::NothingFed)?;
+            self.feed_ids(&[bos])?;
+        }
+        let stop = self.params.when_full == WhenFull::Stop;
+        if stop && self.head.n_past as usize == self.sizes.n_ctx && self.head.n_queued > 0 {
+            return Ok(self.finish(Finish::ContextFull));
+        }
+        match self.eval(budget)? {
+            Progress::More => Ok(Step::More),
+            Progress::Ready => self.sample(),
+        }
+    }
+
+    /// The text that the last step released: bytes, which may end inside a
+    /// UTF-8 character. Valid until the next call.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        self.text.get(..self.head.released as usize).unwrap_or_default()
+    }
+
+    /// The last token chosen or accepted.
+    #[must_use]
+    pub fn token(&self) -> Option<u32> {
+        self.head.token.checked_sub(1)
+    }
+
+    /// The logits of the last token worked through, before the sampler's changes.
+    ///
+    /// # Errors
+    /// [`Error::NoLogits`] while there are none.
+    pub fn logits(&self) -> Result<&[f32]> {
+        self.logits_row(self.n_logits_rows().checked_sub(1).ok_or(Error::NoLogits)?)
+    }
+
+    /// Rows of logits there are: 1, or with `all_logits` one for each token of the last batch.
+    #[must_use]
+    pub fn n_logits_rows(&self) -> usize {
+        self.head.logits_rows as usize
+    }
+
+    /// A row of logits.
+    ///
+    /// # Errors
+    /// [`Error::NoLogits`] if there is no such row.
+    pub fn logits_row(&self, row: usize) -> Result<&[f32]> {
+        let n_vocab = self.sizes.n_vocab;
+        if row >= self.n_logits_rows() {
+            return Err(Error::NoLogits);
+        }
+        self.logits.get(row * n_vocab..(row + 1) * n_vocab).ok_or(Error::NoLogits)
+    }
+
+    /// The likeliest next tokens before the sampler's changes, best first, and
+    /// the natural logarithms of their probabilities. Returns how many there are.
+    ///
+    /// # Errors
+    /// [`Error::NoLogits`], [`Error::Overflow`].
+    pub fn top_logprobs(&self, ids: &mut [u32], logprobs: &mut [f32]) -> Result<usize> {
+        sample::top_logprobs(self.logits()?, ids, logprobs)
+    }
+
+    /// Empties the context and the text, and starts the generator anew.
+    /// Sampling, biases and stops stay.
+    pub fn reset(&mut self) {
+        let Head { n_bias, sampling, .. } = self.head;
+        self.head = Head { n_bias, sampling, rng: Rng::new(sampling.seed), ..Head::default() };
+    }
+
+    /// Where the session stands.
+    #[must_use]
+    pub fn info(&self) -> SessionInfo {
+        let per_token = self.model.info().work_per_token;
+        SessionInfo {
+            n_ctx: self.sizes.n_ctx as u32,
+            n_past: self.head.n_past,
+            n_queued: self.head.n_queued,
+            n_generated: self.head.n_generated,
+            finish: self.finished(),
+            work_left: u64::from(self.head.n_queued) * per_token,
+            work_done: self.head.n_evaluated * per_token,
+        }
+    }
+}
