@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::models::{Batch, Cursor, Model, State};
 use crate::sample::{self, Context, Rng, Sampling, Scratch};
 use crate::tensor::Budget;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Kind, Tokenizer};
 use bytemuck::{Pod, Zeroable};
 use stops::Stops;
 
@@ -71,7 +71,7 @@ impl Sizes {
         }
         let n_batch = or(params.n_batch, 16).min(n_ctx);
         let max_text = match model.tokenizer().kind() {
-            crate::tokenizer::Kind::None => 0,
+            Kind::None => 0,
             _ => or(params.max_text, (8 * n_ctx).max(256)),
         };
         Ok(Self {
@@ -319,7 +319,7 @@ impl<'m> Session<'m> {
     /// or [`Error::Unencodable`]; the queue is as it was then.
     pub fn feed_text(&mut self, text: &[u8], special: bool) -> Result<()> {
         let tokenizer = self.model.tokenizer();
-        if tokenizer.kind() == crate::tokenizer::Kind::None {
+        if tokenizer.kind() == Kind::None {
             return Err(Error::NoTokenizer);
         }
         if text.len() > self.sizes.max_text {
@@ -526,10 +526,15 @@ impl<'m> Session<'m> {
     fn add_text(&mut self, id: u32) -> Result<bool> {
         self.drop_released();
         let (text, len) = (&mut *self.text, &mut self.head.text_len);
-        self.model.tokenizer().decode(id, &mut |bytes| {
+        let decoded = self.model.tokenizer().decode(id, &mut |bytes| {
             let free = text.iter_mut().skip(*len as usize);
             *len += free.zip(bytes).map(|(slot, byte)| *slot = *byte).count() as u32;
-        })?;
+        });
+        match decoded {
+            // A model may have no tokenizer, or more tokens than its tokenizer: no text then.
+            Ok(()) | Err(Error::NoTokenizer | Error::BadToken { .. }) => {}
+            Err(error) => return Err(error),
+        }
         let text = self.text.get(..self.head.text_len as usize).unwrap_or_default();
         if let Some(end) = self.stops.find(text) {
             self.head.text_len = end as u32;
@@ -586,6 +591,13 @@ impl<'m> Session<'m> {
             Progress::More => Ok(Step::More),
             Progress::Ready => self.sample(),
         }
+    }
+
+    /// Releases the text that is held back, as it may begin a stop string: for a
+    /// caller that takes no further token. [`Session::text`] has it.
+    pub fn release_text(&mut self) {
+        self.drop_released();
+        self.head.released = self.head.text_len;
     }
 
     /// The text that the last step released: bytes, which may end inside a
