@@ -13,7 +13,7 @@ export async function complete(loadModel, { model, wasm, build, prompt = "The", 
 }
 
 async function main(request) {
-  const [{ pathToFileURL }, { loadModel }] = await Promise.all([import("node:url"), import("../../bindings/js/pagelm.js")]);
+  const [{ pathToFileURL }, { loadModel }] = await Promise.all([import("node:url"), import("../../bindings/js/node.js")]);
   const { model, wasm, ...rest } = JSON.parse(request);
   const answer = await complete(loadModel, { ...rest, model: pathToFileURL(model), wasm: wasm && pathToFileURL(wasm) });
   process.stdout.write(`${JSON.stringify(answer)}\n`);
