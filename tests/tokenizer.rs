@@ -50,13 +50,16 @@ fn llama_cpps_vectors() {
     });
 }
 
+fn bytes_of(hex: &str) -> Vec<u8> {
+    let byte = |pair| u8::from_str_radix(pair, 16).expect("hexadecimal");
+    (0..hex.len() / 2).map(|i| byte(&hex[2 * i..2 * i + 2])).collect()
+}
+
 fn check_cases(cases: &str) -> usize {
     with(&gpt2(), |t| {
         for line in cases.lines() {
-            let (hex, ids) = line.split_once(' ').expect("a case");
-            let byte = |pair| u8::from_str_radix(pair, 16).expect("hexadecimal");
-            let text: Vec<u8> = (0..hex.len() / 2).map(|i| byte(&hex[2 * i..2 * i + 2])).collect();
-            let ids = ids_of(ids, |c| c == ',');
+            let (text, ids) = line.split_once(' ').expect("a case");
+            let (text, ids) = (bytes_of(text), ids_of(ids, |c| c == ','));
             assert_eq!(encode(t, &text), ids, "{:?}", String::from_utf8_lossy(&text));
             assert_eq!(decode(t, &ids), text);
         }
@@ -137,6 +140,36 @@ fn control_tokens_are_parsed_only_when_asked_for() {
         let mut shown: Vec<u8> = Vec::new();
         t.decode_special(50256, &mut |part| shown.extend(part)).expect("a token");
         assert_eq!(shown, b"<|endoftext|>");
+    });
+}
+
+/// tools/reference/special_vectors.py; the same tokens behind GPT-2's.
+#[test]
+fn llama_cpps_tokens_of_text_full_of_special_tokens() {
+    let more = [
+        ("  ", 4),
+        ("    ", 4),
+        ("<|a|>", 3),
+        ("<|a", 4),
+        ("<tool>", 4),
+        ("<unk>", 2),
+        ("[PAD1]", 5),
+        ("é b", 4),
+        ("\n\n", 4),
+        ("<|im_start|>", 3),
+        ("<|im_end|>", 3),
+    ];
+    let cases = include_str!("data/tokenizer/special.txt");
+    assert_eq!(cases.lines().count(), 200);
+    with(&build::gpt2_and(&more), |t| {
+        for line in cases.lines() {
+            let mut fields = line.split(' ');
+            let mut field = || fields.next().expect("a field");
+            let (text, special, ids) = (bytes_of(field()), field() == "1", field());
+            let ids = ids_of(ids, |c| c == ',');
+            let shown = String::from_utf8_lossy(&text);
+            assert_eq!(encode_as(t, &text, special), Ok(ids), "{shown:?}");
+        }
     });
 }
 

@@ -150,9 +150,14 @@ pub fn bpe(merges: &[&str], more: &[(&str, i32)]) -> Metadata {
 
 /// GPT-2's own vocabulary.
 pub fn gpt2() -> Metadata {
+    gpt2_and(&[])
+}
+
+/// GPT-2's vocabulary, and `more` behind it.
+pub fn gpt2_and(more: &[(&str, i32)]) -> Metadata {
     let merges = include_str!("../data/tokenizer/vocab.bpe");
     let merges: Vec<&str> = merges.lines().skip(1).collect();
-    bpe(&merges, &[("<|endoftext|>", 3)])
+    bpe(&merges, &[&[("<|endoftext|>", 3)], more].concat())
         .u32("ggml.bos_token_id", 50256)
         .u32("ggml.eos_token_id", 50256)
 }
