@@ -203,7 +203,7 @@
 #define PAGELM_FINISH_STOP_TOKEN 1
 
 // The text reached a stop string.
-#define PAGELM_FINISH_STOP_TEXT 2
+#define PAGELM_FINISH_STOP_STRING 2
 
 // The context is full.
 #define PAGELM_FINISH_CONTEXT_FULL 3
@@ -432,7 +432,7 @@ int32_t pagelm_session_init(void *mem,
 int32_t pagelm_session_set_sampling(pagelm_session *session, const pagelm_sampling *sampling);
 
 // Adds `bias[i]` to the logit of `ids[i]` from here on; replaces what was set before. At most 256
-// of them; n 0: none. -INFINITY forbids a token.
+// of them; n 0: none. They are finite numbers; -1e9 forbids a token.
 int32_t pagelm_session_set_logit_bias(pagelm_session *session,
                                       const uint32_t *ids,
                                       const float *bias,
@@ -469,13 +469,13 @@ int32_t pagelm_session_eval(pagelm_session *session, uint32_t budget);
 // text begins with the model's bos token.
 int32_t pagelm_session_run(pagelm_session *session, uint32_t budget);
 
-// For a loop of your own, after `pagelm_session_eval` is done: chooses a token as `run` would and
-// writes it to `*id`; the context stays as it is. PAGELM_TOKEN, or PAGELM_FINISHED if the context
-// is full.
+// For a loop of your own, once `pagelm_session_eval` is done: chooses a token and queues it, as
+// `run` does, and writes it to `*id`. PAGELM_TOKEN, or PAGELM_FINISHED as from `run`.
 int32_t pagelm_session_sample(pagelm_session *session, uint32_t *id);
 
-// Takes a token as generated and queues it, as `run` does with the one it chose: it counts for the
-// penalties, the stop rules and the text. PAGELM_TOKEN, or PAGELM_FINISHED if it ends the text.
+// In place of `pagelm_session_sample`: queues a token that you chose. It counts as generated, for
+// the penalties, the stop strings and the text. PAGELM_TOKEN, or PAGELM_FINISHED if a stop string
+// is complete.
 int32_t pagelm_session_accept(pagelm_session *session, uint32_t id);
 
 // The last generated token. PAGELM_ERROR_NO_LOGITS if there is none yet.
@@ -485,9 +485,13 @@ int32_t pagelm_session_token(const pagelm_session *session, uint32_t *id);
 // the next call that changes it. What may be the beginning of a stop string is held back.
 int32_t pagelm_session_text(const pagelm_session *session, const uint8_t **text, size_t *len);
 
+// For a caller that takes no further token: releases the text that is held back as the possible
+// beginning of a stop string. `pagelm_session_text` has it.
+int32_t pagelm_session_finish(pagelm_session *session);
+
 // The raw logits: `*n` = n_vocab numbers at `*logits`, in the session, until the next call that
-// changes it. `row` 0 is the last token's; with PAGELM_ALL_LOGITS it counts the tokens of the last
-// batch, from 0 on, and a row past the last one is PAGELM_ERROR_NO_LOGITS.
+// changes it. `row` is 0; with PAGELM_ALL_LOGITS it counts the tokens of the last batch. A row that
+// is not there is PAGELM_ERROR_NO_LOGITS.
 int32_t pagelm_session_logits(const pagelm_session *session,
                               size_t row,
                               const float **logits,
@@ -495,7 +499,7 @@ int32_t pagelm_session_logits(const pagelm_session *session,
 
 // The `n` likeliest next tokens, likeliest first, with the logarithms of their probabilities in the
 // model's own distribution, before any sampling stage. `n` at most n_vocab.
-int32_t pagelm_session_top_logprobs(pagelm_session *session,
+int32_t pagelm_session_top_logprobs(const pagelm_session *session,
                                     uint32_t *ids,
                                     float *logprobs,
                                     size_t n);
@@ -507,15 +511,16 @@ int32_t pagelm_session_reset(pagelm_session *session);
 // Where the session stands.
 int32_t pagelm_session_get_info(const pagelm_session *session, pagelm_session_info *info);
 
-// Bytes that `pagelm_session_snapshot` writes: the same for the session's whole life.
+// Bytes that `pagelm_session_snapshot` would write now: they grow with the text.
 int32_t pagelm_session_snapshot_size(const pagelm_session *session, size_t *size);
 
-// Copies the session's whole state to `out`, which has room for `cap` bytes; `*n` becomes their
-// number. The copy may be kept, moved and restored later, also in another process.
-int32_t pagelm_session_snapshot(const pagelm_session *session, void *out, size_t cap, size_t *n);
+// Copies what the session remembers to `out`, which has room for `cap` bytes; `*n` becomes their
+// number. The copy may be kept, moved and restored later, also by another program. The session
+// goes on as if nothing had happened; of several rows of logits it keeps the last.
+int32_t pagelm_session_snapshot(pagelm_session *session, void *out, size_t cap, size_t *n);
 
-// Puts a session back to where a snapshot was taken. The snapshot must be of a session of the same
-// model with the same parameters; damaged bytes are an error and leave the session as it was.
+// Puts a session back to where a snapshot was taken, of a session of the same model and n_ctx. A
+// snapshot that does not fit is an error and leaves the session as it was.
 int32_t pagelm_session_restore(pagelm_session *session, const void *bytes, size_t n);
 
 // The last failure of a call that takes the session without const; code PAGELM_OK and an empty

@@ -6,7 +6,7 @@ use super::types::*;
 use crate::error::{Error, Result};
 use crate::models::ModelInfo;
 use crate::sample::Sampling;
-use crate::session::{Finish, SessionInfo, SessionParams};
+use crate::session::{Finish, SessionInfo, SessionParams, WhenFull};
 use crate::tokenizer::Kind;
 use bytemuck::Zeroable;
 
@@ -39,16 +39,16 @@ pub(super) fn model_info(info: &ModelInfo, mem_size: usize) -> pagelm_model_info
 /// The caller's parameters of a session.
 pub(super) fn params(c: &pagelm_session_params) -> Result<SessionParams> {
     guard::only(c.flags, PAGELM_ALL_LOGITS)?;
-    let slide = match c.when_full {
-        PAGELM_WHEN_FULL_STOP => false,
-        PAGELM_WHEN_FULL_SLIDE => true,
+    let when_full = match c.when_full {
+        PAGELM_WHEN_FULL_STOP => WhenFull::Stop,
+        PAGELM_WHEN_FULL_SLIDE => WhenFull::Slide,
         _ => return Err(Error::BadParam { name: "when_full" }),
     };
     Ok(SessionParams {
         n_ctx: c.n_ctx,
         n_batch: c.n_batch,
         max_text: c.max_text,
-        slide,
+        when_full,
         all_logits: c.flags & PAGELM_ALL_LOGITS != 0,
     })
 }
@@ -65,7 +65,8 @@ pub(super) fn sampling(c: &pagelm_sampling) -> Result<Sampling> {
         presence_penalty: c.presence_penalty,
         frequency_penalty: c.frequency_penalty,
         penalty_last_n: c.penalty_last_n,
-        ignore_eos: c.flags & PAGELM_IGNORE_EOS != 0,
+        ignore_eos: c.flags & PAGELM_IGNORE_EOS,
+        reserved: 0,
         seed: c.seed,
     })
 }
@@ -80,7 +81,7 @@ pub(super) fn session_info(info: &SessionInfo) -> pagelm_session_info {
     c.finish = match info.finish {
         None => PAGELM_FINISH_NOT,
         Some(Finish::StopToken) => PAGELM_FINISH_STOP_TOKEN,
-        Some(Finish::StopText) => PAGELM_FINISH_STOP_TEXT,
+        Some(Finish::StopString) => PAGELM_FINISH_STOP_STRING,
         Some(Finish::ContextFull) => PAGELM_FINISH_CONTEXT_FULL,
     };
     c.work_left = info.work_left;

@@ -202,6 +202,18 @@ pub(super) unsafe fn read_struct<T: Pod>(p: *const T, name: &'static str) -> Res
     Ok(value)
 }
 
+/// As [`read_struct`]; all zeros where `p` is NULL.
+///
+/// # Safety
+/// As [`read_struct`], unless NULL.
+pub(super) unsafe fn read_struct_or_zeros<T: Pod>(p: *const T, name: &'static str) -> Result<T> {
+    if p.is_null() {
+        return Ok(T::zeroed());
+    }
+    // SAFETY: as promised to this function.
+    unsafe { read_struct(p, name) }
+}
+
 /// Room for a structure of the caller's version.
 pub(super) struct StructOut<'a, T> {
     p: *mut T,

@@ -3,13 +3,12 @@
 #![allow(clippy::missing_safety_doc)] // one contract for all: see the module above
 
 use crate::error::{Error, Result};
-use crate::sample::Sampling;
-use crate::session::{Progress, Session, SessionParams, Step};
+use crate::session::{MAX_BIAS, Progress, Session, SessionParams, Step};
 use core::ffi::c_void;
 use core::mem::offset_of;
 
 use super::convert;
-use super::guard::{self, Block, Mark, Output, Span, StructOut};
+use super::guard::{self, Block, Mark, Span, StructOut};
 use super::model::{self, pagelm_model};
 use super::types::{
     PAGELM_FINISHED, PAGELM_MORE, PAGELM_OK, PAGELM_PARSE_SPECIAL, PAGELM_TOKEN, pagelm_error,
@@ -18,9 +17,6 @@ use super::types::{
 
 /// The kind of a session's mark.
 const MAGIC: u64 = u64::from_le_bytes(*b"plsessn!");
-
-/// Most logit biases that a session holds.
-const MAX_BIAS: usize = 256;
 
 /// One text being written, in the caller's memory.
 pub struct pagelm_session {
@@ -105,16 +101,13 @@ impl pagelm_session {
     }
 }
 
-/// The core's form of the caller's parameters; NULL stands for zeros.
+/// The caller's parameters; NULL stands for zeros.
 ///
 /// # Safety
 /// The header's conventions, for a structure of any version at `p`.
 unsafe fn params(p: *const pagelm_session_params) -> Result<SessionParams> {
-    if p.is_null() {
-        return Ok(SessionParams::default());
-    }
     // SAFETY: promised to this function.
-    convert::params(&unsafe { guard::read_struct(p, "params") }?)
+    convert::params(&unsafe { guard::read_struct_or_zeros(p, "params") }?)
 }
 
 /// Bytes of memory for a session.
@@ -220,13 +213,9 @@ pub unsafe extern "C" fn pagelm_session_set_sampling(
     sampling: *const pagelm_sampling,
 ) -> i32 {
     let set = |it: &mut pagelm_session| {
-        let sampling = if sampling.is_null() {
-            Sampling::default()
-        } else {
-            // SAFETY: the header's conventions.
-            convert::sampling(&unsafe { guard::read_struct(sampling, "sampling") }?)?
-        };
-        it.session.set_sampling(&sampling)?;
+        // SAFETY: the header's conventions.
+        let c = unsafe { guard::read_struct_or_zeros(sampling, "sampling") }?;
+        it.session.set_sampling(&convert::sampling(&c)?)?;
         Ok(PAGELM_OK)
     };
     // SAFETY: the header's conventions.
@@ -234,7 +223,7 @@ pub unsafe extern "C" fn pagelm_session_set_sampling(
 }
 
 /// Adds `bias[i]` to the logit of `ids[i]` from here on; replaces what was set before. At most 256
-/// of them; n 0: none. -INFINITY forbids a token.
+/// of them; n 0: none. They are finite numbers; -1e9 forbids a token.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_set_logit_bias(
     session: *mut pagelm_session,
@@ -370,9 +359,8 @@ pub unsafe extern "C" fn pagelm_session_run(session: *mut pagelm_session, budget
     unsafe { change(session, run) }
 }
 
-/// For a loop of your own, after `pagelm_session_eval` is done: chooses a token as `run` would and
-/// writes it to `*id`; the context stays as it is. PAGELM_TOKEN, or PAGELM_FINISHED if the context
-/// is full.
+/// For a loop of your own, once `pagelm_session_eval` is done: chooses a token and queues it, as
+/// `run` does, and writes it to `*id`. PAGELM_TOKEN, or PAGELM_FINISHED as from `run`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_sample(session: *mut pagelm_session, id: *mut u32) -> i32 {
     let sample = |it: &mut pagelm_session| {
@@ -390,8 +378,9 @@ pub unsafe extern "C" fn pagelm_session_sample(session: *mut pagelm_session, id:
     unsafe { change(session, sample) }
 }
 
-/// Takes a token as generated and queues it, as `run` does with the one it chose: it counts for the
-/// penalties, the stop rules and the text. PAGELM_TOKEN, or PAGELM_FINISHED if it ends the text.
+/// In place of `pagelm_session_sample`: queues a token that you chose. It counts as generated, for
+/// the penalties, the stop strings and the text. PAGELM_TOKEN, or PAGELM_FINISHED if a stop string
+/// is complete.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_accept(session: *mut pagelm_session, id: u32) -> i32 {
     let accept = |it: &mut pagelm_session| {
@@ -440,9 +429,21 @@ pub unsafe extern "C" fn pagelm_session_text(
     unsafe { look(session, text) }
 }
 
+/// For a caller that takes no further token: releases the text that is held back as the possible
+/// beginning of a stop string. `pagelm_session_text` has it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pagelm_session_finish(session: *mut pagelm_session) -> i32 {
+    let finish = |it: &mut pagelm_session| {
+        it.session.release_text();
+        Ok(PAGELM_OK)
+    };
+    // SAFETY: the header's conventions.
+    unsafe { change(session, finish) }
+}
+
 /// The raw logits: `*n` = n_vocab numbers at `*logits`, in the session, until the next call that
-/// changes it. `row` 0 is the last token's; with PAGELM_ALL_LOGITS it counts the tokens of the last
-/// batch, from 0 on, and a row past the last one is PAGELM_ERROR_NO_LOGITS.
+/// changes it. `row` is 0; with PAGELM_ALL_LOGITS it counts the tokens of the last batch. A row that
+/// is not there is PAGELM_ERROR_NO_LOGITS.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_logits(
     session: *const pagelm_session,
@@ -467,12 +468,12 @@ pub unsafe extern "C" fn pagelm_session_logits(
 /// model's own distribution, before any sampling stage. `n` at most n_vocab.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_top_logprobs(
-    session: *mut pagelm_session,
+    session: *const pagelm_session,
     ids: *mut u32,
     logprobs: *mut f32,
     n: usize,
 ) -> i32 {
-    let top = |it: &mut pagelm_session| {
+    let top = |it: &pagelm_session| {
         let (a, b) = (Span::new(ids, n, "ids")?, Span::new(logprobs, n, "logprobs")?);
         it.mem.apart(a, "ids")?;
         it.mem.apart(b, "logprobs")?;
@@ -488,7 +489,7 @@ pub unsafe extern "C" fn pagelm_session_top_logprobs(
         Ok(PAGELM_OK)
     };
     // SAFETY: the header's conventions.
-    unsafe { change(session, top) }
+    unsafe { look(session, top) }
 }
 
 /// Empties context and queue and sets the generator to its seed again; sampling settings, biases
@@ -520,7 +521,7 @@ pub unsafe extern "C" fn pagelm_session_get_info(
     unsafe { look(session, get) }
 }
 
-/// Bytes that `pagelm_session_snapshot` writes: the same for the session's whole life.
+/// Bytes that `pagelm_session_snapshot` would write now: they grow with the text.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_snapshot_size(
     session: *const pagelm_session,
@@ -529,39 +530,40 @@ pub unsafe extern "C" fn pagelm_session_snapshot_size(
     let query = |it: &pagelm_session| {
         // SAFETY: the header's conventions.
         let mut out = unsafe { guard::answer(size, "size") }?;
-        out.put(0, it.session.state().len());
+        out.put(0, it.session.snapshot_size()?);
         Ok(PAGELM_OK)
     };
     // SAFETY: the header's conventions.
     unsafe { look(session, query) }
 }
 
-/// Copies the session's whole state to `out`, which has room for `cap` bytes; `*n` becomes their
-/// number. The copy may be kept, moved and restored later, also in another process.
+/// Copies what the session remembers to `out`, which has room for `cap` bytes; `*n` becomes their
+/// number. The copy may be kept, moved and restored later, also by another program. The session
+/// goes on as if nothing had happened; of several rows of logits it keeps the last.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_snapshot(
-    session: *const pagelm_session,
+    session: *mut pagelm_session,
     out: *mut c_void,
     cap: usize,
     n: *mut usize,
 ) -> i32 {
-    let snapshot = |it: &pagelm_session| {
+    let snapshot = |it: &mut pagelm_session| {
+        let out = out.cast::<u8>();
+        it.mem.apart(Span::new(out, cap, "out")?, "out")?;
         // SAFETY: the header's conventions.
-        let (mut out, mut n) =
-            unsafe { (Output::new(out.cast::<u8>(), cap, "out")?, guard::answer(n, "n")?) };
-        it.mem.apart(out.span(), "out")?;
-        let state = it.session.state();
-        guard::fits(state.len(), out.room())?;
-        out.put_all(0, state);
-        n.put(0, state.len());
+        let mut n = unsafe { guard::answer(n, "n") }?;
+        let size = it.session.snapshot_size()?;
+        guard::fits(size, cap)?;
+        // SAFETY: the header's conventions; `size` is at most `cap`.
+        n.put(0, it.session.snapshot(unsafe { guard::cleared(out, size, "out") }?)?);
         Ok(PAGELM_OK)
     };
     // SAFETY: the header's conventions.
-    unsafe { look(session, snapshot) }
+    unsafe { change(session, snapshot) }
 }
 
-/// Puts a session back to where a snapshot was taken. The snapshot must be of a session of the same
-/// model with the same parameters; damaged bytes are an error and leave the session as it was.
+/// Puts a session back to where a snapshot was taken, of a session of the same model and n_ctx. A
+/// snapshot that does not fit is an error and leaves the session as it was.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_restore(
     session: *mut pagelm_session,

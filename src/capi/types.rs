@@ -117,7 +117,7 @@ pub const PAGELM_FINISH_NOT: u32 = 0;
 /// The model chose its end-of-text token or a stop token.
 pub const PAGELM_FINISH_STOP_TOKEN: u32 = 1;
 /// The text reached a stop string.
-pub const PAGELM_FINISH_STOP_TEXT: u32 = 2;
+pub const PAGELM_FINISH_STOP_STRING: u32 = 2;
 /// The context is full.
 pub const PAGELM_FINISH_CONTEXT_FULL: u32 = 3;
 
