@@ -1,0 +1,197 @@
+//! `pagelm convert`: checkpoints of other programs into GGUF.
+#![forbid(unsafe_code)]
+
+mod gguf_writer;
+mod gpt2_basic;
+mod hf_gpt2;
+mod nano_sort;
+mod numbers;
+pub mod output;
+mod safetensors_dir;
+mod source;
+mod tokenizer;
+
+use crate::pack;
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args as ClapArgs, ValueEnum};
+use output::Report;
+use pagelm::quant::DType;
+use serde::Serialize;
+use source::{Source, Vocab};
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+#[derive(ClapArgs)]
+pub struct Args {
+    /// A Hugging Face GPT-2 folder, a gpt2-basic folder, or a JSON checkpoint of llm-viz
+    input: PathBuf,
+    /// The GGUF file to write
+    #[arg(short, long)]
+    output: PathBuf,
+    /// The format of the matrices; norms, biases and positions stay f32
+    #[arg(short, long, value_enum, default_value = "q8_0")]
+    quantize: Format,
+    /// Pack the result for reading without a copy
+    #[arg(long)]
+    packed: bool,
+    /// The model's name in the file [default: the input's file name]
+    #[arg(long)]
+    name: Option<String>,
+    /// Leave tokenizer files out: the model then takes token ids only
+    #[arg(long)]
+    no_tokenizer: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What matrices can be stored as.
+#[derive(Clone, Copy, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Format {
+    F32,
+    F16,
+    #[value(name = "q8_0")]
+    Q8_0,
+    #[value(name = "q4_0")]
+    Q4_0,
+}
+
+impl Format {
+    fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F16 => DType::F16,
+            Self::Q8_0 => DType::Q8_0,
+            Self::Q4_0 => DType::Q4_0,
+        }
+    }
+}
+
+/// The report in its machine form.
+#[derive(Serialize)]
+struct Json<'a> {
+    output: &'a Path,
+    bytes: u64,
+    tensors: usize,
+    parameters: u64,
+    quantize: &'static str,
+    packed: bool,
+    tokenizer: &'static str,
+    kept_f16: &'a [String],
+    raised_to_q8_0: &'a [String],
+    notes: &'a [String],
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<()> {
+    let (source, kind) = read(args)?;
+    let wanted = args.quantize.dtype();
+    let name = args.name.clone().unwrap_or_else(|| name_of(&args.input));
+    let report = write(&source, &name, wanted, args)?;
+    if args.json {
+        return print_json(args, &source, &report);
+    }
+    println!(
+        "{}: {kind}, {} tensors, {} parameters, {} bytes",
+        args.output.display(),
+        report.n_tensors,
+        report.n_params,
+        report.bytes
+    );
+    if !report.raised.is_empty() {
+        println!(
+            "q8_0 instead of q4_0, because every token passes them: {}",
+            report.raised.join(", ")
+        );
+    }
+    if !report.kept_f16.is_empty() {
+        println!(
+            "f16, because their rows are not a multiple of 32 numbers: {}",
+            report.kept_f16.join(", ")
+        );
+    }
+    source.notes.iter().for_each(|note| println!("{note}"));
+    Ok(())
+}
+
+/// Writes the file; a packed one by way of a plain one that goes afterwards.
+fn write(source: &Source, name: &str, wanted: DType, args: &Args) -> Result<Report> {
+    if !args.packed {
+        return output::write(source, name, wanted, &args.output);
+    }
+    let plain = output::beside(&args.output, "plain")?;
+    let packed = output::write(source, name, wanted, &plain).and_then(|report| {
+        pack::pack(&plain, &args.output)?;
+        Ok(report)
+    });
+    // Whether or not it is there: what matters is that it is not left.
+    let _ = fs::remove_file(&plain);
+    packed
+}
+
+fn print_json(args: &Args, source: &Source, report: &Report) -> Result<()> {
+    let tokenizer = match source.vocab {
+        Vocab::None => "none",
+        Vocab::Bpe { .. } => "bpe",
+        Vocab::Pieces { .. } => "pieces",
+    };
+    crate::print_json(&Json {
+        output: &args.output,
+        bytes: report.bytes,
+        tensors: report.n_tensors,
+        parameters: report.n_params,
+        quantize: args.quantize.dtype().name(),
+        packed: args.packed,
+        tokenizer,
+        kept_f16: &report.kept_f16,
+        raised_to_q8_0: &report.raised,
+        notes: &source.notes,
+    })
+}
+
+/// Tells by its content what the input is, and reads it.
+fn read(args: &Args) -> Result<(Source, &'static str)> {
+    let path = args.input.as_path();
+    ensure!(path.exists(), "{} does not exist", path.display());
+    if path.is_dir() {
+        if gpt2_basic::is_model(path) {
+            return Ok((gpt2_basic::read(path)?, "gpt2-basic folder"));
+        }
+        if hf_gpt2::is_model(path) {
+            return Ok((hf_gpt2::read(path, args.no_tokenizer)?, "Hugging Face GPT-2 folder"));
+        }
+        bail!(
+            "{} holds neither config.json (Hugging Face) nor GPT2CFG.TXT and GPT2WT.BIN (gpt2-basic)",
+            path.display()
+        );
+    }
+    let mut head = Vec::new();
+    fs::File::open(path)
+        .and_then(|f| f.take(4).read_to_end(&mut head))
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(
+        head != *b"GGUF" && head != *b"PLM1",
+        "{} is a model file already; pagelm pack packs it",
+        path.display()
+    );
+    let unknown = || {
+        format!(
+            "{} is no format that convert knows; give a Hugging Face folder, a gpt2-basic folder or llm-viz's JSON",
+            path.display()
+        )
+    };
+    ensure!(head.trim_ascii_start().starts_with(b"{"), unknown());
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = String::from_utf8(bytes).ok().filter(|t| nano_sort::is_checkpoint(t));
+    let text = text.with_context(unknown)?;
+    Ok((nano_sort::read(path, &text)?, "llm-viz checkpoint"))
+}
+
+/// The last part of a path, without an extension.
+fn name_of(path: &Path) -> String {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.into());
+    let name = if whole.is_dir() { whole.file_name() } else { whole.file_stem() };
+    name.map_or_else(|| "model".into(), |n| n.to_string_lossy().into_owned())
+}
