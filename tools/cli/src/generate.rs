@@ -228,7 +228,7 @@ impl Sink {
     }
 }
 
-fn generate(args: &Args, model: &Model<'_>, session: &mut Session<'_>) -> Result<Outcome> {
+fn generate(args: &Args, session: &mut Session<'_>) -> Result<Outcome> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
     ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
