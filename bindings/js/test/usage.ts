@@ -1,0 +1,55 @@
+// A program that uses every part of the interface; tsc checks it against
+// pagelm.d.ts. It is never run.
+import { PagelmError, detectBuild, loadModel } from "pagelm";
+import type { Build, Finish, GenerateOptions, Model, ModelSource, Progress, TopLogprobs } from "pagelm";
+
+const show = (progress: Progress): string => `${progress.phase} ${progress.loaded} of ${progress.total ?? "?"}`;
+
+export async function write(source: ModelSource, signal: AbortSignal): Promise<string> {
+  const build: Build = detectBuild();
+  const model: Model = await loadModel(source, { build, signal, contextLength: 64, maxText: 512, batch: 8, slide: true, onProgress: show });
+  const options: GenerateOptions = {
+    maxTokens: 10, temperature: 0.8, topK: 40, topP: 0.95, minP: 0.05, repetitionPenalty: 1.1, presencePenalty: 0,
+    frequencyPenalty: 0, penaltyLastN: 32, ignoreEos: true, seed: 42, stop: ["\n", 7], logitBias: { 3: -1e9 },
+    special: true, keep: false, yieldMs: 4, signal,
+    onToken: (id, text) => console.log(id.toFixed(), text.length),
+  };
+  let text = "";
+  for await (const part of model.generate("Once", options)) text += part;
+  for await (const id of model.generateIds(new Uint32Array([1, 2]), { keep: true })) text += model.detokenize([id]);
+  const answer: { text: string; ids: number[]; finish: Finish } = await model.complete([1, 2, 3]);
+  await model.feed("more", { keep: true });
+  const best: TopLogprobs = model.topLogprobs(5);
+  const scores: Float32Array = model.logits();
+  const kept: Uint8Array = model.snapshot();
+  model.restore(kept);
+  model.reset();
+  text += `${answer.text} ${best.ids[0]} ${best.logprobs[0]} ${scores.length} ${model.tokenize("a", { special: true }).length}`;
+  text += `${model.info.name} ${model.info.bos ?? "none"} ${model.memory.total} ${model.finish ?? "unfinished"}`;
+  model.dispose();
+  return text;
+}
+
+export async function scope(file: File): Promise<number> {
+  using model = await loadModel(file, { wasm: new URL("https://example.org/pagelm.wasm") });
+  return model.info.parameters;
+}
+
+export function explain(error: unknown): string {
+  return error instanceof PagelmError ? `${error.code}: ${error.message}` : String(error);
+}
+
+// What must not compile.
+export async function mistakes(model: Model): Promise<void> {
+  // @ts-expect-error a number is no source
+  await loadModel(7);
+  // @ts-expect-error there is no such build
+  await loadModel("m.gguf", { build: "sse2" });
+  // @ts-expect-error a temperature is a number
+  await model.complete("a", { temperature: "hot" });
+  // @ts-expect-error what a model is does not change
+  model.info.vocabSize = 3;
+  // @ts-expect-error an end of its own does not exist
+  const end: Finish = "eos";
+  void end;
+}
