@@ -200,8 +200,21 @@ fn null_outputs_and_inputs_are_errors_and_the_objects_live_on() {
             ("detokenize text", pagelm_model_detokenize(m, i, 1, null.cast(), 9, &mut n)),
             ("detokenize len", pagelm_model_detokenize(m, i, 1, null.cast(), 0, ptr::null_mut())),
             ("mem_size", pagelm_session_mem_size(m, ptr::null(), ptr::null_mut())),
-            ("session_init", pagelm_session_init(null, 1 << 30, m, ptr::null(), &mut null.cast(), ptr::null_mut())),
-            ("session_init out", pagelm_session_init(w, 512, m, ptr::null(), ptr::null_mut(), ptr::null_mut())),
+            (
+                "session_init",
+                pagelm_session_init(
+                    null,
+                    1 << 30,
+                    m,
+                    ptr::null(),
+                    &mut null.cast(),
+                    ptr::null_mut(),
+                ),
+            ),
+            (
+                "session_init out",
+                pagelm_session_init(w, 512, m, ptr::null(), ptr::null_mut(), ptr::null_mut()),
+            ),
             ("bias ids", pagelm_session_set_logit_bias(s, ptr::null(), f.as_ptr(), 1)),
             ("bias values", pagelm_session_set_logit_bias(s, i, ptr::null(), 1)),
             ("add_stop", pagelm_session_add_stop(s, none, 1)),
@@ -276,7 +289,10 @@ fn misaligned_and_endless_memory_is_an_error() {
         let x = b"x".as_ptr();
         assert_eq!(pagelm_session_feed_text(s, x, usize::MAX, 0), PAGELM_ERROR_BAD_RANGE);
         let ids = [0u32; 1];
-        assert_eq!(pagelm_session_feed_ids(s, ids.as_ptr(), usize::MAX / 2), PAGELM_ERROR_BAD_RANGE);
+        assert_eq!(
+            pagelm_session_feed_ids(s, ids.as_ptr(), usize::MAX / 2),
+            PAGELM_ERROR_BAD_RANGE
+        );
     }
     assert_eq!(live.last_error().0, PAGELM_ERROR_BAD_RANGE);
 }

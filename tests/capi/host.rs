@@ -110,9 +110,8 @@ pub fn session(model: *const pagelm_model, params: *const pagelm_session_params)
     let mut session = ptr::null_mut();
     let mut error = sized!(pagelm_error);
     let size = mem.size();
-    let status = unsafe {
-        pagelm_session_init(mem.void(), size, model, params, &mut session, &mut error)
-    };
+    let status =
+        unsafe { pagelm_session_init(mem.void(), size, model, params, &mut session, &mut error) };
     assert_eq!(status, PAGELM_OK, "{}", text_of(&error));
     Live { mem, session }
 }

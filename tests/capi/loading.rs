@@ -75,8 +75,7 @@ fn a_packed_file_stays_as_it_is_and_gives_the_same_bits() {
     let (mut model, size, none) = (ptr::null_mut(), mem.size(), ptr::null_mut());
     let n = packed.len();
     unsafe {
-        let status =
-            pagelm_model_init_packed(mem.void(), size, file.byte(), n, &mut model, none);
+        let status = pagelm_model_init_packed(mem.void(), size, file.byte(), n, &mut model, none);
         assert_eq!(status, PAGELM_OK);
         assert_eq!(pagelm_model_advance(model, n, none), PAGELM_OK);
     }
@@ -162,7 +161,10 @@ fn what_is_no_model_says_so() {
     let cases: [(&[u8], i32); 4] = [
         (b"<!doctype html><title>404 Not Found</title>", PAGELM_ERROR_BAD_MAGIC),
         (b"GGUF\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", PAGELM_ERROR_BAD_VERSION),
-        (b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", PAGELM_ERROR_MISSING_KEY),
+        (
+            b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+            PAGELM_ERROR_MISSING_KEY,
+        ),
         (b"GG", PAGELM_MORE),
     ];
     for (bytes, status) in cases {

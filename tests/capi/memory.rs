@@ -58,9 +58,8 @@ fn every_smaller_session_memory_is_refused_and_the_query_s_suffices() {
         for size in sizes {
             let (mut session, mut error) = (ptr::null_mut(), sized!(pagelm_error));
             let (void, model) = (mem.void(), loaded.model);
-            let status = unsafe {
-                pagelm_session_init(void, size, model, params, &mut session, &mut error)
-            };
+            let status =
+                unsafe { pagelm_session_init(void, size, model, params, &mut session, &mut error) };
             assert_eq!(status, PAGELM_ERROR_OUT_OF_MEMORY, "{size}");
             assert!(text_of(&error).contains(&format!("{need} bytes")), "{}", text_of(&error));
             assert!(session.is_null() && tail_is_untouched(&mem, 0), "{size}");

@@ -5,7 +5,12 @@ use pagelm::capi::*;
 use std::ptr;
 
 /// Tokenizes with room for `cap` ids.
-fn tokenize(model: *const pagelm_model, text: &[u8], flags: u32, cap: usize) -> (i32, usize, Vec<u32>) {
+fn tokenize(
+    model: *const pagelm_model,
+    text: &[u8],
+    flags: u32,
+    cap: usize,
+) -> (i32, usize, Vec<u32>) {
     let size = pagelm_tokenize_work_size(text.len());
     let mut work = Block::new(size);
     let (mut ids, mut n) = (vec![u32::MAX; cap + 1], usize::MAX);
@@ -77,7 +82,8 @@ fn too_little_room_writes_nothing_and_counting_needs_none() {
         assert_eq!(status, PAGELM_ERROR_BUFFER_TOO_SMALL);
         let ids = plain();
         let mut len = 0;
-        let status = pagelm_model_detokenize(m, ids.as_ptr(), ids.len(), ptr::null_mut(), 0, &mut len);
+        let status =
+            pagelm_model_detokenize(m, ids.as_ptr(), ids.len(), ptr::null_mut(), 0, &mut len);
         assert_eq!((status, len), (PAGELM_OK, TEXT.len()));
     }
 }
@@ -95,7 +101,8 @@ fn buffers_must_be_apart() {
         let ids = free.cast::<u32>();
         let status = pagelm_model_tokenize(m, p, 8, 0, work, size, ids, 8, &mut n);
         assert_eq!(status, PAGELM_ERROR_OVERLAP, "text in work");
-        let status = pagelm_model_tokenize(m, b"xxxxxxxx".as_ptr(), 8, 0, work, size, p.cast(), 8, &mut n);
+        let status =
+            pagelm_model_tokenize(m, b"xxxxxxxx".as_ptr(), 8, 0, work, size, p.cast(), 8, &mut n);
         assert_eq!(status, PAGELM_ERROR_OVERLAP, "ids in work");
         let status = pagelm_model_tokenize(m, free, 8, 0, work, size / 8 * 8, ids, 8, &mut n);
         assert_eq!(status, PAGELM_ERROR_OVERLAP, "ids in text");
