@@ -103,13 +103,17 @@ mod tests {
     #[test]
     fn what_was_counted_can_be_carved_and_nothing_less() {
         let mut count = Reserve::count();
-        assert!(lay(&mut count).is_ok_and(|(a, b, c)| a.is_empty() && b.is_empty() && c.is_empty()));
+        assert!(
+            lay(&mut count).is_ok_and(|(a, b, c)| a.is_empty() && b.is_empty() && c.is_empty())
+        );
         let need = count.used();
         let mut words = [0u64; 64];
         let block: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
         for size in 0..need {
             let mut carve = Reserve::carve(&mut block[..size]).unwrap();
-            assert!(matches!(lay(&mut carve), Err(Error::OutOfMemory { have, .. }) if have == size as u64));
+            assert!(
+                matches!(lay(&mut carve), Err(Error::OutOfMemory { have, .. }) if have == size as u64)
+            );
         }
         let mut carve = Reserve::carve(&mut block[..need]).unwrap();
         let (a, b, c) = lay(&mut carve).unwrap();

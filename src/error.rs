@@ -259,10 +259,9 @@ impl Error {
                     S(" bytes long; download it again"),
                 ],
             ),
-            Self::BadMagic => say(
-                out,
-                &[S("this is not a GGUF file: it does not begin with \"GGUF\"")],
-            ),
+            Self::BadMagic => {
+                say(out, &[S("this is not a GGUF file: it does not begin with \"GGUF\"")])
+            }
             Self::BadVersion { version } => say(
                 out,
                 &[
@@ -271,10 +270,9 @@ impl Error {
                     S(" of the file format cannot be read; GGUF version 2 or 3 is needed"),
                 ],
             ),
-            Self::Corrupt { offset, what } => say(
-                out,
-                &[S("the model file is damaged at byte "), N(offset), S(": "), S(what)],
-            ),
+            Self::Corrupt { offset, what } => {
+                say(out, &[S("the model file is damaged at byte "), N(offset), S(": "), S(what)])
+            }
             Self::UnsupportedArch { offset } => say(
                 out,
                 &[
@@ -294,13 +292,16 @@ impl Error {
                 ],
             ),
             Self::Unsupported { what } => say(out, &[S("not supported: "), S(what)]),
-            Self::MissingKey { key } => say(
-                out,
-                &[S("the model file lacks the metadata key "), S(key)],
-            ),
+            Self::MissingKey { key } => {
+                say(out, &[S("the model file lacks the metadata key "), S(key)])
+            }
             Self::BadValue { key } => say(
                 out,
-                &[S("the model file's metadata key "), S(key), S(" has a value that makes no sense")],
+                &[
+                    S("the model file's metadata key "),
+                    S(key),
+                    S(" has a value that makes no sense"),
+                ],
             ),
             Self::MissingTensor { name, layer } => {
                 say(out, &[S("the model file lacks the tensor "), S(name)]);
@@ -311,26 +312,34 @@ impl Error {
                 say_layer(out, layer);
                 say(out, &[S(" does not fit the model's metadata")]);
             }
-            Self::NotFinite { offset } => say(
-                out,
-                &[S("the weight at byte "), N(offset), S(" is infinite or not a number")],
-            ),
+            Self::NotFinite { offset } => {
+                say(out, &[S("the weight at byte "), N(offset), S(" is infinite or not a number")])
+            }
             Self::Overflow => say(
                 out,
-                &[S("the model's numbers overflowed, so there is no next token; the weights are probably damaged")],
+                &[S(
+                    "the model's numbers overflowed, so there is no next token; the weights are probably damaged",
+                )],
             ),
             Self::OutOfMemory { need, have } => say(
                 out,
-                &[S("too little memory: "), N(need), S(" bytes are needed and "), N(have), S(" were given")],
+                &[
+                    S("too little memory: "),
+                    N(need),
+                    S(" bytes are needed and "),
+                    N(have),
+                    S(" were given"),
+                ],
             ),
             Self::TooLarge => say(
                 out,
-                &[S("the model or context is too large for this machine's address space; use a smaller context")],
+                &[S(
+                    "the model or context is too large for this machine's address space; use a smaller context",
+                )],
             ),
-            Self::Misaligned => say(
-                out,
-                &[S("memory and model files must start at a multiple of 8 bytes")],
-            ),
+            Self::Misaligned => {
+                say(out, &[S("memory and model files must start at a multiple of 8 bytes")])
+            }
             Self::BadToken { id, n_vocab } => say(
                 out,
                 &[
@@ -341,14 +350,12 @@ impl Error {
                     S(" tokens"),
                 ],
             ),
-            Self::NoTokenizer => say(
-                out,
-                &[S("the model file holds no tokenizer: feed token ids instead of text")],
-            ),
-            Self::Unencodable { offset } => say(
-                out,
-                &[S("the vocabulary has no token for the text at byte "), N(offset)],
-            ),
+            Self::NoTokenizer => {
+                say(out, &[S("the model file holds no tokenizer: feed token ids instead of text")])
+            }
+            Self::Unencodable { offset } => {
+                say(out, &[S("the vocabulary has no token for the text at byte "), N(offset)])
+            }
             Self::TextTooLong { len, max } => say(
                 out,
                 &[
@@ -371,29 +378,39 @@ impl Error {
             ),
             Self::NothingFed => say(
                 out,
-                &[S("there is nothing to continue: feed a prompt first (this model names no token to begin with)")],
+                &[S(
+                    "there is nothing to continue: feed a prompt first (this model names no token to begin with)",
+                )],
             ),
             Self::NoLogits => say(
                 out,
                 &[S("there are no logits yet: feed tokens and call eval until it is done")],
             ),
-            Self::BadParam { name } => say(out, &[S("the parameter "), S(name), S(" is out of its range")]),
-            Self::BadSnapshot { what } => say(
-                out,
-                &[S("the snapshot does not belong to a session like this one: "), S(what)],
-            ),
-            Self::NotLoaded => say(
-                out,
-                &[S("the model file has not arrived in full yet")],
-            ),
+            Self::BadParam { name } => {
+                say(out, &[S("the parameter "), S(name), S(" is out of its range")])
+            }
+            Self::BadSnapshot { what } => {
+                say(out, &[S("the snapshot does not belong to a session like this one: "), S(what)])
+            }
+            Self::NotLoaded => say(out, &[S("the model file has not arrived in full yet")]),
             Self::Full { what, max } => say(
                 out,
-                &[S("no room for another "), S(what), S(": "), N(u64::from(max)), S(" are held at most")],
+                &[
+                    S("no room for another "),
+                    S(what),
+                    S(": "),
+                    N(u64::from(max)),
+                    S(" are held at most"),
+                ],
             ),
             Self::Null { name } => say(out, &[S("the pointer "), S(name), S(" is NULL")]),
             Self::DeadHandle { name } => say(
                 out,
-                &[S("the handle "), S(name), S(" is not alive: it was never initialised, or its memory was overwritten")],
+                &[
+                    S("the handle "),
+                    S(name),
+                    S(" is not alive: it was never initialised, or its memory was overwritten"),
+                ],
             ),
             Self::BadStruct { name } => say(
                 out,
@@ -406,7 +423,11 @@ impl Error {
             Self::Internal => say(out, &[S("internal error: please report it")]),
             Self::Overlap { name } => say(
                 out,
-                &[S("the memory of "), S(name), S(" shares bytes with memory that is in use; keep them apart")],
+                &[
+                    S("the memory of "),
+                    S(name),
+                    S(" shares bytes with memory that is in use; keep them apart"),
+                ],
             ),
             Self::BadRange { name } => say(
                 out,

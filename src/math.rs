@@ -224,7 +224,9 @@ mod tests {
 
     #[test]
     fn round_is_ties_to_even() {
-        for (x, want) in [(0.5, 0), (1.5, 2), (2.5, 2), (-0.5, 0), (-1.5, -2), (126.5, 126), (-127.0, -127)] {
+        for (x, want) in
+            [(0.5, 0), (1.5, 2), (2.5, 2), (-0.5, 0), (-1.5, -2), (126.5, 126), (-127.0, -127)]
+        {
             assert_eq!(round_to_int(x), want, "{x}");
             assert_eq!(round_even(x), want as f32);
         }

@@ -50,6 +50,12 @@ impl Slot {
         self.rows as usize == rows && self.cols as usize == cols
     }
 
+    /// Its rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows as usize
+    }
+
     /// How its numbers are stored.
     #[must_use]
     pub fn dtype(&self) -> Option<DType> {
@@ -305,15 +311,27 @@ pub fn softmax(x: &mut [f32], scale: f32) {
     x.iter_mut().for_each(|v| *v *= inverse);
 }
 
-/// The function between the two matrices of a feed-forward layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A function of each element: between the matrices of a feed-forward layer, or
+/// of the gates of a recurrent one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Activation {
+    /// x.
+    #[default]
+    None,
     /// GELU by its tanh form.
     GeluTanh,
     /// GELU by the error function.
     GeluErf,
     /// max(x, 0).
     Relu,
+    /// The hyperbolic tangent, never beyond ±1.
+    Tanh,
+    /// The logistic function, always in 0..=1.
+    Sigmoid,
+    /// 0.2 x + 0.5 in 0..=1: Keras 1 and 2, TensorFlow.js.
+    HardSigmoid,
+    /// x / 6 + 0.5 in 0..=1: Keras 3, PyTorch.
+    HardSigmoid6,
 }
 
 impl Activation {
@@ -330,12 +348,25 @@ impl Activation {
 
     /// Applies it to every element.
     pub fn apply(self, x: &mut [f32]) {
+        // A loop for each: what is applied must be known for a loop to become SIMD.
         match self {
+            Self::None => {}
             Self::GeluTanh => x.iter_mut().for_each(|v| *v = math::gelu_tanh(*v)),
             Self::GeluErf => x.iter_mut().for_each(|v| *v = math::gelu_erf(*v)),
             Self::Relu => x.iter_mut().for_each(|v| *v = math::relu(*v)),
+            Self::Tanh => x.iter_mut().for_each(|v| *v = math::tanh(*v)),
+            Self::Sigmoid => x.iter_mut().for_each(|v| *v = math::sigmoid(*v)),
+            Self::HardSigmoid => x.iter_mut().for_each(|v| *v = ramp(0.2 * *v + 0.5)),
+            Self::HardSigmoid6 => x.iter_mut().for_each(|v| *v = ramp(*v / 6.0 + 0.5)),
         }
     }
+}
+
+/// x in 0..=1.
+#[inline(always)]
+fn ramp(x: f32) -> f32 {
+    let x = if x > 0.0 { x } else { 0.0 };
+    if x < 1.0 { x } else { 1.0 }
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ export async function loadModel(source, options = {}) {
       loaded += piece.length;
       const total = model.info?.fileSize;
       if (!whole && !piece.length) throw new PagelmError("TRUNCATED", `the data ended after ${loaded} of ${total ?? "?"} bytes`, lost);
-      onProgress?.({ loaded, total, phase: whole ? "ready" : "download" });
+      onProgress?.({ loaded: whole ? total : loaded, total, phase: whole ? "ready" : "download" });
       await breathe();
     }
   } catch (error) {

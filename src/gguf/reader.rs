@@ -241,6 +241,11 @@ pub(crate) struct TensorMark {
 }
 
 impl TensorMark {
+    /// Whether no tensor is described here or later.
+    pub(crate) fn is_last(&self) -> bool {
+        self.left == 0
+    }
+
     /// The tensor described here in `file`, and the mark of the one after it.
     pub(crate) fn read<'f>(&self, file: &'f [u8]) -> Option<(TensorInfo<'f>, Self)> {
         let left = self.left.checked_sub(1)?;

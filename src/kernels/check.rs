@@ -86,7 +86,8 @@ impl Bench {
         }
         let group_bytes = row_bytes * GROUP;
         let groups = bench.packed.chunks_exact_mut(group_bytes);
-        for (rows, packed) in bench.rows.chunks_exact(group_bytes).zip(groups).take(n_rows / GROUP) {
+        for (rows, packed) in bench.rows.chunks_exact(group_bytes).zip(groups).take(n_rows / GROUP)
+        {
             pack_group(dtype, rows, packed).ok()?;
         }
         bench.f.iter_mut().take(n * k).for_each(|x| *x = random.float());
@@ -108,7 +109,8 @@ impl Bench {
 pub fn run(isa: Isa, dtype: DType, seed: u32) -> Result<(), &'static str> {
     let mut random = Random(seed | 1);
     for (k, groups, n) in SHAPES {
-        let fits = k.is_multiple_of(dtype.block_len()) && (dtype != DType::F16 || k.is_multiple_of(2));
+        let fits =
+            k.is_multiple_of(dtype.block_len()) && (dtype != DType::F16 || k.is_multiple_of(2));
         if fits {
             let bench = Bench::new(dtype, k, groups * GROUP, n, &mut random);
             case(&bench.ok_or("the case could not be made")?, isa, dtype, (k, groups, n))?;
@@ -117,13 +119,19 @@ pub fn run(isa: Isa, dtype: DType, seed: u32) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn case(bench: &Bench, isa: Isa, dtype: DType, shape: (usize, usize, usize)) -> Result<(), &'static str> {
+fn case(
+    bench: &Bench,
+    isa: Isa,
+    dtype: DType,
+    shape: (usize, usize, usize),
+) -> Result<(), &'static str> {
     let (k, groups, n) = shape;
     let n_rows = groups * GROUP;
     let stride = dtype.row_bytes(k).ok_or("row size")? * GROUP;
     let w = Weights { dtype, data: &bench.packed, n_groups: groups, stride, k };
     let y_stride = n_rows + 3;
-    let (mut got, mut want) = ([f32::NAN; MAX_N * (MAX_ROWS + 3)], [f32::NAN; MAX_N * (MAX_ROWS + 3)]);
+    let (mut got, mut want) =
+        ([f32::NAN; MAX_N * (MAX_ROWS + 3)], [f32::NAN; MAX_N * (MAX_ROWS + 3)]);
     matmul(isa, w, bench.acts(), n, &mut got, y_stride).map_err(|_| "matmul refused")?;
     matmul(Isa::SCALAR, w, bench.acts(), n, &mut want, y_stride).map_err(|_| "scalar refused")?;
     if got.iter().zip(&want).any(|(a, b)| a.to_bits() != b.to_bits()) {
@@ -184,7 +192,13 @@ mod tests {
         for isa in Isa::available() {
             for dtype in DType::ALL {
                 for seed in 1..40 {
-                    assert_eq!(run(isa, dtype, seed * 7919), Ok(()), "{} {}", isa.name(), dtype.name());
+                    assert_eq!(
+                        run(isa, dtype, seed * 7919),
+                        Ok(()),
+                        "{} {}",
+                        isa.name(),
+                        dtype.name()
+                    );
                 }
             }
         }
@@ -197,13 +211,16 @@ mod tests {
 
     #[test]
     fn sizes_that_do_not_agree_are_refused() {
-        let w = Weights { dtype: DType::F32, data: &[0; 8 * 4 * 4], n_groups: 1, stride: 128, k: 4 };
+        let w =
+            Weights { dtype: DType::F32, data: &[0; 8 * 4 * 4], n_groups: 1, stride: 128, k: 4 };
         let x = Acts { f: &[1.0; 4], ..Acts::default() };
         let mut y = [0.0; 8];
         assert_eq!(matmul(Isa::SCALAR, w, x, 1, &mut y, 8), Ok(()));
         assert!(matmul(Isa::SCALAR, w, x, 1, &mut y[..7], 8).is_err());
         assert!(matmul(Isa::SCALAR, w, x, 2, &mut y, 8).is_err());
-        assert!(matmul(Isa::SCALAR, Weights { n_groups: 2, ..w }, x, 1, &mut [0.0; 16], 8).is_err());
+        assert!(
+            matmul(Isa::SCALAR, Weights { n_groups: 2, ..w }, x, 1, &mut [0.0; 16], 8).is_err()
+        );
         assert!(matmul(Isa::SCALAR, Weights { k: 8, ..w }, x, 1, &mut y, 8).is_err());
     }
 }

@@ -143,7 +143,14 @@ impl Product<'_, '_> {
 ///
 /// # Errors
 /// [`Error::Internal`] if the sizes do not agree.
-pub fn matmul(isa: Isa, w: Weights<'_>, x: Acts<'_>, n: usize, y: &mut [f32], y_stride: usize) -> Result<()> {
+pub fn matmul(
+    isa: Isa,
+    w: Weights<'_>,
+    x: Acts<'_>,
+    n: usize,
+    y: &mut [f32],
+    y_stride: usize,
+) -> Result<()> {
     if w.n_groups == 0 || n == 0 {
         return Ok(());
     }

@@ -138,8 +138,10 @@ pub(super) fn row(dtype: DType, row: &[u8], x: Acts<'_>) -> f32 {
             return row_of(halves.map(|b| half_to_f32(u16::from_le_bytes(*b))), x.f);
         }
         DType::Q8_0 => {
-            for (&[a, b, ref quants @ ..], (x, &xd)) in row.as_chunks::<34>().0.iter().zip(vectors) {
-                let dot: i32 = quants.iter().zip(x).map(|(&q, &x)| i32::from(q as i8) * i32::from(x)).sum();
+            for (&[a, b, ref quants @ ..], (x, &xd)) in row.as_chunks::<34>().0.iter().zip(vectors)
+            {
+                let dot: i32 =
+                    quants.iter().zip(x).map(|(&q, &x)| i32::from(q as i8) * i32::from(x)).sum();
                 acc += dot as f32 * (half_to_f32(u16::from_le_bytes([a, b])) * xd);
             }
         }

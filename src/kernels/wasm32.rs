@@ -133,10 +133,7 @@ unsafe fn add_f32(acc: &mut [v128; 2], w: *const u8, x: *const f32) {
 #[inline(always)]
 unsafe fn store_folded(y: *mut f32, p: [[v128; 2]; 4]) {
     for half in 0..2 {
-        let sum = f32x4_add(
-            f32x4_add(p[0][half], p[1][half]),
-            f32x4_add(p[2][half], p[3][half]),
-        );
+        let sum = f32x4_add(f32x4_add(p[0][half], p[1][half]), f32x4_add(p[2][half], p[3][half]));
         // SAFETY: the caller's pointer is good for eight numbers.
         unsafe { v128_store(y.add(half * 4).cast(), sum) };
     }
@@ -197,10 +194,7 @@ type Dots = [v128; 4];
 fn add_block(acc: &mut [v128; 2], dots: Dots, less: v128, d: [v128; 2], xd: v128) {
     for half in 0..2 {
         let (a, b) = (dots[half * 2], dots[half * 2 + 1]);
-        let sum = i32x4_add(
-            i32x4_shuffle::<0, 2, 4, 6>(a, b),
-            i32x4_shuffle::<1, 3, 5, 7>(a, b),
-        );
+        let sum = i32x4_add(i32x4_shuffle::<0, 2, 4, 6>(a, b), i32x4_shuffle::<1, 3, 5, 7>(a, b));
         let sum = f32x4_convert_i32x4(i32x4_sub(sum, less));
         acc[half] = f32x4_add(acc[half], f32x4_mul(sum, f32x4_mul(d[half], xd)));
     }

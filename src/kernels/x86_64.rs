@@ -154,7 +154,8 @@ unsafe fn f32_tile<const T: usize>(raw: Raw, y_stride: usize) {
             while i < whole {
                 for (part, acc) in acc.iter_mut().enumerate() {
                     let at = i + part;
-                    *acc = mul_add(*acc, _mm256_loadu_ps(w.add(at * 8)), _mm256_set1_ps(*x.add(at)));
+                    *acc =
+                        mul_add(*acc, _mm256_loadu_ps(w.add(at * 8)), _mm256_set1_ps(*x.add(at)));
                 }
                 i += 4;
             }

@@ -4,14 +4,8 @@
 use super::Traits;
 use half::f16;
 
-pub(super) const TRAITS: Traits = Traits {
-    name: "f16",
-    block_len: 1,
-    scale_bytes: 0,
-    block_bytes: 2,
-    quantize,
-    dequantize,
-};
+pub(super) const TRAITS: Traits =
+    Traits { name: "f16", block_len: 1, scale_bytes: 0, block_bytes: 2, quantize, dequantize };
 
 fn quantize(src: &[f32], dst: &mut [u8]) {
     for (x, bytes) in src.iter().zip(dst.as_chunks_mut::<2>().0) {

@@ -3,14 +3,8 @@
 
 use super::Traits;
 
-pub(super) const TRAITS: Traits = Traits {
-    name: "f32",
-    block_len: 1,
-    scale_bytes: 0,
-    block_bytes: 4,
-    quantize,
-    dequantize,
-};
+pub(super) const TRAITS: Traits =
+    Traits { name: "f32", block_len: 1, scale_bytes: 0, block_bytes: 4, quantize, dequantize };
 
 fn quantize(src: &[f32], dst: &mut [u8]) {
     for (x, bytes) in src.iter().zip(dst.as_chunks_mut::<4>().0) {

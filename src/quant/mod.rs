@@ -137,8 +137,14 @@ fn check_row(dtype: DType, cols: usize, bytes: usize) -> Result<()> {
 /// Whether the numbers (or scales) stored in a row are all finite.
 pub(crate) fn row_is_finite(dtype: DType, row: &[u8]) -> bool {
     match dtype {
-        DType::F32 => row.as_chunks::<4>().0.iter().all(|b| core::primitive::f32::from_le_bytes(*b).is_finite()),
-        DType::F16 => row.as_chunks::<2>().0.iter().all(|b| half::f16::from_le_bytes(*b).is_finite()),
+        DType::F32 => row
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .all(|b| core::primitive::f32::from_le_bytes(*b).is_finite()),
+        DType::F16 => {
+            row.as_chunks::<2>().0.iter().all(|b| half::f16::from_le_bytes(*b).is_finite())
+        }
         DType::Q8_0 | DType::Q4_0 => {
             let blocks = row.chunks_exact(dtype.block_bytes());
             blocks.into_iter().all(|block| scale(block).is_finite())
@@ -167,7 +173,10 @@ fn scale(block: &[u8]) -> core::primitive::f32 {
 
 /// The largest magnitude, and the (first) number that has it.
 fn absmax(x: &[core::primitive::f32]) -> (core::primitive::f32, core::primitive::f32) {
-    x.iter().fold((0.0, 0.0), |(amax, signed), &v| {
-        if v.abs() > amax { (v.abs(), v) } else { (amax, signed) }
-    })
+    x.iter().fold(
+        (0.0, 0.0),
+        |(amax, signed), &v| {
+            if v.abs() > amax { (v.abs(), v) } else { (amax, signed) }
+        },
+    )
 }

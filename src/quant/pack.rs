@@ -89,8 +89,14 @@ pub fn pack_group(dtype: DType, rows: &[u8], group: &mut [u8]) -> Result<()> {
 /// # Errors
 /// [`Error::NotFinite`] with the offset of the row inside `data`;
 /// [`Error::BadParam`] if the sizes do not agree.
-pub fn pack_in_place(dtype: DType, cols: usize, data: &mut [u8], scratch: PackScratch<'_>) -> Result<()> {
-    let row_bytes = dtype.row_bytes(cols).filter(|&n| n > 0).ok_or(Error::BadParam { name: "cols" })?;
+pub fn pack_in_place(
+    dtype: DType,
+    cols: usize,
+    data: &mut [u8],
+    scratch: PackScratch<'_>,
+) -> Result<()> {
+    let row_bytes =
+        dtype.row_bytes(cols).filter(|&n| n > 0).ok_or(Error::BadParam { name: "cols" })?;
     for (i, row) in data.chunks_exact(row_bytes).enumerate() {
         if !row_is_finite(dtype, row) {
             return Err(Error::NotFinite { offset: (i * row_bytes) as u64 });
@@ -113,7 +119,12 @@ pub fn pack_in_place(dtype: DType, cols: usize, data: &mut [u8], scratch: PackSc
 ///
 /// # Errors
 /// [`Error::BadParam`] if the sizes do not agree.
-pub fn dequantize_packed_row(dtype: DType, group: &[u8], row: usize, dst: &mut [f32]) -> Result<()> {
+pub fn dequantize_packed_row(
+    dtype: DType,
+    group: &[u8],
+    row: usize,
+    dst: &mut [f32],
+) -> Result<()> {
     const BAD: Error = Error::BadParam { name: "group" };
     // A unit of one row, gathered: at most the largest block.
     let mut gathered = [0u8; 64];
@@ -173,14 +184,20 @@ mod tests {
                 let group = &bytes[row / GROUP * GROUP * row_bytes..][..GROUP * row_bytes];
                 let mut got = [0.0; 64];
                 dequantize_packed_row(dtype, group, row % GROUP, &mut got).unwrap();
-                assert_eq!(got[..], numbers[row * 64..(row + 1) * 64], "{} row {row}", dtype.name());
+                assert_eq!(
+                    got[..],
+                    numbers[row * 64..(row + 1) * 64],
+                    "{} row {row}",
+                    dtype.name()
+                );
             }
         }
     }
 
     #[test]
     fn numbers_that_are_not_finite_are_found() {
-        let mut bytes: Vec<u8> = [0.0f32, 1.0, f32::NAN, 2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+        let mut bytes: Vec<u8> =
+            [0.0f32, 1.0, f32::NAN, 2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
         let err = pack_in_place(DType::F32, 2, &mut bytes, &mut [0; 64]);
         assert_eq!(err, Err(Error::NotFinite { offset: 8 }));
     }
@@ -192,7 +209,9 @@ mod tests {
 
     #[test]
     fn quantised_rows_are_near() {
-        for (dtype, bound) in [(DType::F32, 0.0), (DType::F16, 5e-4), (DType::Q8_0, 5e-3), (DType::Q4_0, 0.14)] {
+        for (dtype, bound) in
+            [(DType::F32, 0.0), (DType::F16, 5e-4), (DType::Q8_0, 5e-3), (DType::Q4_0, 0.14)]
+        {
             let (_, numbers) = matrix(dtype);
             for (i, got) in numbers.iter().enumerate() {
                 let want = (i as f32 * 0.37).sin();

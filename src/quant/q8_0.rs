@@ -7,14 +7,8 @@
 use super::{Traits, absmax, scale};
 use half::f16;
 
-pub(super) const TRAITS: Traits = Traits {
-    name: "q8_0",
-    block_len: 32,
-    scale_bytes: 2,
-    block_bytes: 34,
-    quantize,
-    dequantize,
-};
+pub(super) const TRAITS: Traits =
+    Traits { name: "q8_0", block_len: 32, scale_bytes: 2, block_bytes: 34, quantize, dequantize };
 
 fn quantize(src: &[f32], dst: &mut [u8]) {
     for (x, block) in src.as_chunks::<32>().0.iter().zip(dst.as_chunks_mut::<34>().0) {

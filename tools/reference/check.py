@@ -24,6 +24,9 @@ from gpt2_goldens import is_block, write_folder
 # PyTorch's own float32 is within 1e-6 of its float64. The two GELUs are only 1e-4 apart: a looser bar would pass both.
 BAR = 1e-5
 RUNS = 32
+# Rounding activations to 8 bits in blocks of 32 is the same rounding that Q8_0 does to the weights: neither is larger
+# by nature, and which one is by a little depends on the model.
+ROUNDING_BAR = 1.25
 
 
 def from_file(spec, path, plain):
@@ -44,7 +47,7 @@ def check_logits(score, pagelm, spec, path, source, original):
     if is_block(types):
         worst, clear, ties = check_rounded(pagelm, path, spec, ref.Int8(model(), types))
         moved, shift = ref.rms(ours, exact), ref.rms(exact, plain)
-        ok = worst <= BAR and clear >= 3 and moved <= shift
+        ok = worst <= BAR and clear >= 3 and moved <= ROUNDING_BAR * shift
         cells = f"{worst:9.1e} {moved:9.1e} {shift:9.1e}  {clear} runs clear of ties, {ties} not"
     else:
         worst = ref.distance(ours, exact)
@@ -103,7 +106,8 @@ def check_model(score, pagelm, spec, tmp):
 
 
 def check_text(score, pagelm, tmp, vocab, merges):
-    model = textmodel.folder(tmp / "text", textmodel.TIED, vocab, merges)
+    model = ref.build(textmodel.TIED)
+    textmodel.folder(tmp / "text", textmodel.TIED, model, vocab, merges)
     path = tmp / "text.f32.gguf"
     pagelm.convert(tmp / "text", path, "f32")
     judges = bpe.judges(vocab, merges)

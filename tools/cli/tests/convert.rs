@@ -453,6 +453,8 @@ fn the_special_tokens_are_those_the_files_name() {
         ["bos", "eos"].map(|t| meta[format!("tokenizer.ggml.{t}_token_id")].as_u64().unwrap())
     };
     assert_eq!(special(&convert_dir(&dir, &folder, &[])), [2, 3]);
+    fs::write(dir.join("generation_config.json"), r#"{"eos_token_id": 5}"#).unwrap();
+    assert_eq!(special(&convert_dir(&dir, &folder, &[])), [2, 5], "generation's before config's");
     let settings = json!({ "bos_token": { "content": "<user>" }, "eos_token": "<|endoftext|>", "add_bos_token": true });
     fs::write(dir.join("tokenizer_config.json"), settings.to_string()).unwrap();
     let path = convert_dir(&dir, &folder, &[]);

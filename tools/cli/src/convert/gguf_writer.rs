@@ -13,7 +13,7 @@ use std::io::{Seek, Write};
 /// Tensor data starts at multiples of this, the format's default.
 const ALIGNMENT: u64 = 32;
 
-/// A metadata value, of the types that a GPT-2 file uses.
+/// A metadata value, of the types that our files use.
 pub enum Meta {
     U32(u32),
     F32(f32),
@@ -21,6 +21,8 @@ pub enum Meta {
     Str(Vec<u8>),
     Strings(Vec<Vec<u8>>),
     I32s(Vec<i32>),
+    U32s(Vec<u32>),
+    Bools(Vec<bool>),
 }
 
 impl Meta {
@@ -36,7 +38,7 @@ impl Meta {
             Self::F32(_) => 6,
             Self::Bool(_) => 7,
             Self::Str(_) => 8,
-            Self::Strings(_) | Self::I32s(_) => 9,
+            Self::Strings(_) | Self::I32s(_) | Self::U32s(_) | Self::Bools(_) => 9,
         }
     }
 
@@ -53,6 +55,14 @@ impl Meta {
             Self::I32s(list) => {
                 put_array_head(out, 5, list.len());
                 list.iter().for_each(|v| out.extend(v.to_le_bytes()));
+            }
+            Self::U32s(list) => {
+                put_array_head(out, 4, list.len());
+                list.iter().for_each(|v| out.extend(v.to_le_bytes()));
+            }
+            Self::Bools(list) => {
+                put_array_head(out, 7, list.len());
+                out.extend(list.iter().map(|&v| u8::from(v)));
             }
         }
     }

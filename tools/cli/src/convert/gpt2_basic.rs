@@ -49,8 +49,8 @@ pub fn read(dir: &Path) -> Result<Source> {
     let tensors = layout.tensors(&weights, &hparams);
     let vocab = read_vocab(dir, hparams.n_vocab)?;
     // Upstream separates texts by token 0 and stops there.
-    let special = SpecialIds { bos: Some(0), eos: Some(0), add_bos: Some(false) };
-    Ok(Source { hparams, vocab, special, tensors, notes: Vec::new() })
+    let special = SpecialIds { bos: Some(0), eos: Some(0), unknown: None, add_bos: Some(false) };
+    Ok(Source { arch: Arch::Gpt2(hparams), vocab, special, tensors, notes: Vec::new() })
 }
 
 fn read_config(path: &Path) -> Result<Hparams> {

@@ -10,7 +10,7 @@ use super::safetensors_dir::Checkpoint;
 use super::source::{Hparams, Load, Source, SourceTensor, transpose};
 use super::tokenizer;
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -40,12 +40,20 @@ pub fn read(dir: &Path, no_tokenizer: bool) -> Result<Source> {
     let all = tensors.bind(&config, &hparams)?;
     tensors.refuse_others()?;
     let mut notes = Vec::new();
+    let ids = named_ids(dir, &config)?;
     let (vocab, special) = if no_tokenizer {
-        (super::source::Vocab::None, tokenizer::ids_only(&config.json, hparams.n_vocab))
+        (super::source::Vocab::None, tokenizer::ids_only(&ids, hparams.n_vocab))
     } else {
-        tokenizer::read(dir, &config.json, hparams.n_vocab, &mut notes)?
+        tokenizer::read(dir, &ids, hparams.n_vocab, &mut notes)?
     };
-    Ok(Source { hparams, vocab, special, tensors: all, notes })
+    Ok(Source { arch: Arch::Gpt2(hparams), vocab, special, tensors: all, notes })
+}
+
+/// The ids of special tokens, by the file that rules generation before `config.json`.
+fn named_ids(dir: &Path, config: &Config) -> Result<Value> {
+    let generation = tokenizer::optional_json(&dir.join("generation_config.json"))?;
+    let get = |key: &str| generation.get(key).filter(|v| !v.is_null()).or(config.get(key));
+    Ok(json!({ "bos_token_id": get("bos_token_id"), "eos_token_id": get("eos_token_id") }))
 }
 
 /// `config.json`, with the defaults of Hugging Face's `GPT2Config`.

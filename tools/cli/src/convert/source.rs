@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::gguf_writer::{Meta, u32_of};
+use super::net_write;
 use anyhow::Result;
 
 /// Reads a tensor's numbers, row after row, in GGUF's orientation `[out, in]`.
@@ -34,6 +35,27 @@ pub struct Hparams {
     pub activation: &'static str,
 }
 
+impl Hparams {
+    /// In the order and with the keys of llama.cpp's converter;
+    /// `gpt2.vocab_size` and `gpt2.activation_function` are additions.
+    fn metadata(&self, meta: &mut Vec<(String, Meta)>) -> Result<()> {
+        let numbers = [
+            ("gpt2.block_count", self.n_layer),
+            ("gpt2.context_length", self.n_ctx),
+            ("gpt2.embedding_length", self.n_embd),
+            ("gpt2.feed_forward_length", self.n_ff),
+            ("gpt2.attention.head_count", self.n_head),
+            ("gpt2.vocab_size", self.n_vocab),
+        ];
+        for (key, value) in numbers {
+            meta.push((key.into(), u32_of(key, value)?));
+        }
+        meta.push(("gpt2.attention.layer_norm_epsilon".into(), Meta::F32(self.norm_eps)));
+        meta.push(("gpt2.activation_function".into(), Meta::str(self.activation)));
+        Ok(())
+    }
+}
+
 /// How text becomes token ids.
 pub enum Vocab {
     /// Not at all: the model takes ids only.
@@ -55,16 +77,24 @@ pub mod token_type {
 }
 
 /// The tokens that mean something to the one who runs the model.
-#[derive(Default, Debug, PartialEq, Eq)]
+#[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub struct SpecialIds {
     pub bos: Option<u32>,
     pub eos: Option<u32>,
+    /// What stands for text that no token spells.
+    pub unknown: Option<u32>,
     pub add_bos: Option<bool>,
+}
+
+/// What kind of network the tensors are, and its numbers of shape.
+pub enum Arch {
+    Gpt2(Hparams),
+    Recurrent(net_write::Shape),
 }
 
 /// A model, ready to be written.
 pub struct Source {
-    pub hparams: Hparams,
+    pub arch: Arch,
     pub vocab: Vocab,
     pub special: SpecialIds,
     pub tensors: Vec<SourceTensor>,
@@ -73,33 +103,26 @@ pub struct Source {
 }
 
 impl Source {
-    /// The metadata, in the order and with the keys of llama.cpp's converter;
-    /// `gpt2.vocab_size` and `gpt2.activation_function` are additions.
+    /// The metadata: what the model is, then its tokenizer.
     pub fn metadata(
         &self,
         name: &str,
         file_type: u32,
         quantized: bool,
     ) -> Result<Vec<(String, Meta)>> {
-        let h = &self.hparams;
+        let arch = match &self.arch {
+            Arch::Gpt2(_) => "gpt2",
+            Arch::Recurrent(shape) => shape.arch,
+        };
         let mut meta = vec![
-            ("general.architecture".into(), Meta::str("gpt2")),
+            ("general.architecture".into(), Meta::str(arch)),
             ("general.type".into(), Meta::str("model")),
             ("general.name".into(), Meta::str(name)),
         ];
-        let numbers = [
-            ("gpt2.block_count", h.n_layer),
-            ("gpt2.context_length", h.n_ctx),
-            ("gpt2.embedding_length", h.n_embd),
-            ("gpt2.feed_forward_length", h.n_ff),
-            ("gpt2.attention.head_count", h.n_head),
-            ("gpt2.vocab_size", h.n_vocab),
-        ];
-        for (key, value) in numbers {
-            meta.push((key.into(), u32_of(key, value)?));
+        match &self.arch {
+            Arch::Gpt2(hparams) => hparams.metadata(&mut meta)?,
+            Arch::Recurrent(shape) => shape.metadata(&mut meta)?,
         }
-        meta.push(("gpt2.attention.layer_norm_epsilon".into(), Meta::F32(h.norm_eps)));
-        meta.push(("gpt2.activation_function".into(), Meta::str(h.activation)));
         meta.push(("general.file_type".into(), Meta::U32(file_type)));
         if quantized {
             meta.push(("general.quantization_version".into(), Meta::U32(2)));
@@ -131,6 +154,9 @@ impl Source {
         }
         if let Some(id) = self.special.eos {
             put("eos_token_id", Meta::U32(id));
+        }
+        if let Some(id) = self.special.unknown {
+            put("unknown_token_id", Meta::U32(id));
         }
         if let Some(add) = self.special.add_bos {
             put("add_bos_token", Meta::Bool(add));

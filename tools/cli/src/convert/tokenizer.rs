@@ -62,7 +62,7 @@ pub fn ids_only(config: &Value, n_vocab: usize) -> SpecialIds {
     }
 }
 
-/// An id that `config.json` names, unless it lies outside the vocabulary:
+/// An id that the model's configuration names, unless it lies outside the vocabulary:
 /// Hugging Face writes GPT-2's 50256 into models of every size.
 fn id_in(config: &Value, key: &str, n_vocab: usize) -> Option<u32> {
     let value = config.get(key)?;
@@ -244,7 +244,7 @@ impl Found {
         let id = |role: &str, key: &str| -> Option<u32> {
             let stated = files.iter().any(|f| f.get(role).is_some_and(|v| !v.is_null()));
             let named = self.role(files, role).and_then(|(_, id)| u32::try_from(id).ok());
-            // config.json before the mere habit of GPT-2, after what is stated.
+            // The configuration before the mere habit of GPT-2, after what is stated.
             if stated { named } else { id_in(config, key, n_vocab).or(named) }
         };
         let add_bos = files.iter().find_map(|f| f.get("add_bos_token")).and_then(Value::as_bool);
@@ -307,7 +307,7 @@ impl Found {
 }
 
 /// A JSON file's content; null if there is no such file.
-fn optional_json(path: &Path) -> Result<Value> {
+pub fn optional_json(path: &Path) -> Result<Value> {
     if !path.is_file() {
         return Ok(Value::Null);
     }
