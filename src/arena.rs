@@ -25,70 +25,82 @@ pub const ALIGN: usize = 64;
 pub const BLOCK_ALIGN: usize = 8;
 
 /// A block of memory being laid out: counted, or carved.
+///
+/// Failures stick: once a piece does not fit, it and all later ones are empty,
+/// and [`Reserve::carved`] and [`Reserve::finish`] say why.
 pub struct Reserve<'a> {
-    /// What is left of the caller's block; `None` while counting.
-    rest: Option<&'a mut [u8]>,
+    /// What is left of the caller's block; empty while counting.
+    rest: &'a mut [u8],
+    counting: bool,
+    /// Bytes laid out so far.
     used: usize,
+    /// Bytes of the block.
     have: usize,
+    failed: Option<Error>,
 }
 
 impl<'a> Reserve<'a> {
-    /// Counts only: [`Reserve::used`] is the size that carving will need.
+    /// Counts only: [`Reserve::finish`] gives the size that carving will need.
     #[must_use]
     pub fn count() -> Self {
-        Self { rest: None, used: 0, have: 0 }
+        Self { rest: &mut [], counting: true, used: 0, have: 0, failed: None }
     }
 
-    /// Carves `block`.
-    ///
-    /// # Errors
-    /// [`Error::Misaligned`] if it does not start at a multiple of [`BLOCK_ALIGN`].
-    pub fn carve(block: &'a mut [u8]) -> Result<Self> {
-        if block.as_ptr().align_offset(BLOCK_ALIGN) != 0 {
-            return Err(Error::Misaligned);
-        }
-        let have = block.len();
-        Ok(Self { rest: Some(block), used: 0, have })
-    }
-
-    /// Whether this pass only counts; pieces are empty then.
+    /// Carves `block`, which must start at a multiple of [`BLOCK_ALIGN`].
     #[must_use]
-    pub fn counting(&self) -> bool {
-        self.rest.is_none()
+    pub fn carve(block: &'a mut [u8]) -> Self {
+        let misaligned = block.as_ptr().align_offset(BLOCK_ALIGN) != 0;
+        let (have, failed) = (block.len(), misaligned.then_some(Error::Misaligned));
+        Self { rest: block, counting: false, used: 0, have, failed }
     }
 
-    /// Bytes laid out so far.
-    #[must_use]
-    pub fn used(&self) -> usize {
-        self.used
+    /// The next piece: `n` elements of `T`, as the block held them. Empty while
+    /// counting and after a failure.
+    pub fn take<T: Pod>(&mut self, n: usize) -> &'a mut [T] {
+        let bytes = self.take_bytes(n.checked_mul(size_of::<T>()));
+        bytemuck::try_cast_slice_mut(bytes).unwrap_or_default()
     }
 
-    /// The next piece: `n` elements of `T`, as the block held them.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`] if the block is too small (`need` is then a lower
-    /// bound), [`Error::TooLarge`] if the size does not fit an address.
-    pub fn take<T: Pod>(&mut self, n: usize) -> Result<&'a mut [T]> {
-        let size = n.checked_mul(size_of::<T>()).ok_or(Error::TooLarge)?;
-        let start = self.used.checked_next_multiple_of(ALIGN).ok_or(Error::TooLarge)?;
-        let end = start.checked_add(size).ok_or(Error::TooLarge)?;
-        let pad = start - self.used;
-        let Some(rest) = self.rest.take() else {
-            self.used = end;
-            return Ok(&mut []);
+    fn take_bytes(&mut self, size: Option<usize>) -> &'a mut [u8] {
+        let start = self.used.checked_add(ALIGN - 1).map(|end| end & !(ALIGN - 1));
+        let end = start.zip(size).and_then(|(start, size)| start.checked_add(size));
+        let (Some(start), Some(end), None) = (start, end, self.failed) else {
+            self.failed = self.failed.or(Some(Error::TooLarge));
+            return &mut [];
         };
-        let too_small = Error::OutOfMemory { need: end as u64, have: self.have as u64 };
-        let rest = rest.get_mut(pad..).ok_or(too_small)?;
-        let (piece, rest) = rest.split_at_mut_checked(size).ok_or(too_small)?;
-        self.rest = Some(rest);
+        let pad = start - self.used;
         self.used = end;
-        bytemuck::try_cast_slice_mut(piece).map_err(|_| Error::Misaligned)
+        if self.counting {
+            return &mut [];
+        }
+        let rest = core::mem::take(&mut self.rest).get_mut(pad..);
+        match rest.and_then(|rest| rest.split_at_mut_checked(end - start)) {
+            Some((piece, rest)) => {
+                self.rest = rest;
+                piece
+            }
+            None => {
+                self.failed = Some(Error::OutOfMemory { need: end, have: self.have });
+                &mut []
+            }
+        }
     }
 
-    /// What is left of the block after the last piece (empty while counting).
-    #[must_use]
-    pub fn into_rest(self) -> &'a mut [u8] {
-        self.rest.unwrap_or_default()
+    /// Whether there are pieces to fill: false while counting.
+    ///
+    /// # Errors
+    /// [`Error::Misaligned`], [`Error::OutOfMemory`] (`need` is a lower bound:
+    /// what comes later was not counted) or [`Error::TooLarge`].
+    pub fn carved(&self) -> Result<bool> {
+        self.failed.map_or(Ok(!self.counting), Err)
+    }
+
+    /// Bytes laid out.
+    ///
+    /// # Errors
+    /// As [`Reserve::carved`].
+    pub fn finish(&self) -> Result<usize> {
+        self.carved().map(|_| self.used)
     }
 }
 
@@ -96,36 +108,35 @@ impl<'a> Reserve<'a> {
 mod tests {
     use super::*;
 
-    fn lay<'a>(r: &mut Reserve<'a>) -> Result<(&'a mut [u8], &'a mut [f32], &'a mut [u64])> {
-        Ok((r.take(3)?, r.take(5)?, r.take(7)?))
+    fn lay<'a>(r: &mut Reserve<'a>) -> (&'a mut [u8], &'a mut [f32], &'a mut [u64]) {
+        (r.take(3), r.take(5), r.take(7))
     }
 
     #[test]
     fn what_was_counted_can_be_carved_and_nothing_less() {
         let mut count = Reserve::count();
-        assert!(
-            lay(&mut count).is_ok_and(|(a, b, c)| a.is_empty() && b.is_empty() && c.is_empty())
-        );
-        let need = count.used();
+        let (a, b, c) = lay(&mut count);
+        assert!(a.is_empty() && b.is_empty() && c.is_empty() && count.carved() == Ok(false));
+        let need = count.finish().unwrap();
         let mut words = [0u64; 64];
         let block: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
         for size in 0..need {
-            let mut carve = Reserve::carve(&mut block[..size]).unwrap();
-            assert!(
-                matches!(lay(&mut carve), Err(Error::OutOfMemory { have, .. }) if have == size as u64)
-            );
+            let mut carve = Reserve::carve(&mut block[..size]);
+            lay(&mut carve);
+            assert!(matches!(carve.finish(), Err(Error::OutOfMemory { have, .. }) if have == size));
         }
-        let mut carve = Reserve::carve(&mut block[..need]).unwrap();
-        let (a, b, c) = lay(&mut carve).unwrap();
-        assert_eq!((a.len(), b.len(), c.len(), carve.used()), (3, 5, 7, need));
+        let mut carve = Reserve::carve(&mut block[..need]);
+        let (a, b, c) = lay(&mut carve);
+        assert_eq!((a.len(), b.len(), c.len(), carve.finish()), (3, 5, 7, Ok(need)));
     }
 
     #[test]
     fn misaligned_and_oversized_blocks_are_errors() {
         let mut words = [0u64; 8];
         let block: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
-        assert_eq!(Reserve::carve(&mut block[1..]).err(), Some(Error::Misaligned));
+        assert_eq!(Reserve::carve(&mut block[1..]).finish(), Err(Error::Misaligned));
         let mut count = Reserve::count();
-        assert_eq!(count.take::<u64>(usize::MAX).err(), Some(Error::TooLarge));
+        assert!(count.take::<u64>(usize::MAX).is_empty());
+        assert_eq!((count.carved(), count.finish()), (Err(Error::TooLarge), Err(Error::TooLarge)));
     }
 }

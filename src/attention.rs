@@ -18,6 +18,11 @@ use crate::math;
 use crate::quant::{DType, GROUP};
 use crate::tensor;
 
+/// Rounds up to whole groups.
+fn whole(n: usize) -> usize {
+    n.saturating_add(GROUP - 1) & !(GROUP - 1)
+}
+
 /// The shape of a cache.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
@@ -34,12 +39,12 @@ pub struct Shape {
 impl Shape {
     /// Numbers of one head's keys: positions rounded up to whole groups.
     fn keys(&self) -> usize {
-        self.n_ctx.next_multiple_of(GROUP) * self.head_dim
+        whole(self.n_ctx).saturating_mul(self.head_dim)
     }
 
     /// Numbers of one head's values: dimensions rounded up to whole groups.
     fn values(&self) -> usize {
-        self.head_dim.next_multiple_of(GROUP) * self.n_ctx
+        whole(self.head_dim).saturating_mul(self.n_ctx)
     }
 
     /// Multiplications to attend with one head over `n` positions.
@@ -68,28 +73,17 @@ pub struct Scratch<'a> {
 
 impl<'a> Scratch<'a> {
     /// Lays it out.
-    ///
-    /// # Errors
-    /// As [`Reserve::take`].
-    pub fn lay(r: &mut Reserve<'a>, shape: Shape) -> Result<Self> {
-        Ok(Self {
-            scores: r.take(shape.n_ctx.next_multiple_of(GROUP))?,
-            mixed: r.take(shape.head_dim.next_multiple_of(GROUP))?,
-        })
+    pub fn lay(r: &mut Reserve<'a>, shape: Shape) -> Self {
+        Self { scores: r.take(whole(shape.n_ctx)), mixed: r.take(whole(shape.head_dim)) }
     }
 }
 
 impl<'a> Cache<'a> {
     /// Lays it out.
-    ///
-    /// # Errors
-    /// As [`Reserve::take`].
-    pub fn lay(r: &mut Reserve<'a>, shape: Shape) -> Result<Self> {
-        let size = |per_head: usize| {
-            let heads = shape.n_layer.checked_mul(shape.n_head);
-            heads.and_then(|n| n.checked_mul(per_head)).ok_or(Error::TooLarge)
-        };
-        Ok(Self { shape, k: r.take(size(shape.keys())?)?, v: r.take(size(shape.values())?)? })
+    pub fn lay(r: &mut Reserve<'a>, shape: Shape) -> Self {
+        let heads = shape.n_layer.saturating_mul(shape.n_head);
+        let (k, v) = (heads.saturating_mul(shape.keys()), heads.saturating_mul(shape.values()));
+        Self { shape, k: r.take(k), v: r.take(v) }
     }
 
     /// Stores position `pos` of a layer; `k` and `v` are (n_head, head_dim).
@@ -151,7 +145,7 @@ impl<'a> Cache<'a> {
     /// Visits every number that the first `n` positions occupy, in an order
     /// that depends on the shape and `n` alone.
     pub fn visit_used(&mut self, n: usize, visit: &mut dyn FnMut(&mut [f32])) {
-        let keys = n.next_multiple_of(GROUP) * self.shape.head_dim;
+        let keys = whole(n) * self.shape.head_dim;
         for head in self.k.chunks_exact_mut(self.shape.keys().max(1)) {
             visit(head.get_mut(..keys).unwrap_or_default());
         }
@@ -164,8 +158,7 @@ impl<'a> Cache<'a> {
     #[must_use]
     pub fn used_len(&self, n: usize) -> usize {
         let Shape { n_layer, n_head, head_dim, .. } = self.shape;
-        let keys = n.next_multiple_of(GROUP) * head_dim;
-        n_layer * n_head * (keys + head_dim.next_multiple_of(GROUP) * n)
+        n_layer * n_head * (whole(n) * head_dim + whole(head_dim) * n)
     }
 }
 
@@ -197,12 +190,12 @@ mod tests {
         // head_dim 5 and n_ctx 11 fill no group evenly
         let shape = Shape { n_layer: 2, n_head: 3, head_dim: 5, n_ctx: 11 };
         let mut count = Reserve::count();
-        Cache::lay(&mut count, shape).unwrap();
-        Scratch::lay(&mut count, shape).unwrap();
-        let mut block = vec![0u64; count.used().div_ceil(8)];
-        let mut r = Reserve::carve(bytemuck::cast_slice_mut(&mut block)).unwrap();
-        let mut cache = Cache::lay(&mut r, shape).unwrap();
-        let mut scratch = Scratch::lay(&mut r, shape).unwrap();
+        Cache::lay(&mut count, shape);
+        Scratch::lay(&mut count, shape);
+        let mut block = vec![0u64; count.finish().unwrap().div_ceil(8)];
+        let mut r = Reserve::carve(bytemuck::cast_slice_mut(&mut block));
+        let mut cache = Cache::lay(&mut r, shape);
+        let mut scratch = Scratch::lay(&mut r, shape);
         let number = |i: usize| ((i * 37 % 101) as f32 / 50.0) - 1.0;
         let rows: Vec<Vec<f32>> =
             (0..11).map(|p| (0..30).map(|i| number(p * 30 + i)).collect()).collect();

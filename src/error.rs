@@ -17,9 +17,9 @@ pub enum Error {
     /// The file ends before what its header promises.
     Truncated {
         /// Where reading stopped.
-        offset: u64,
+        offset: usize,
         /// How long the file would have to be at least.
-        need: u64,
+        need: usize,
     },
     /// The first four bytes are neither GGUF's nor a packed file's.
     BadMagic,
@@ -31,19 +31,19 @@ pub enum Error {
     /// The file contradicts itself or the format.
     Corrupt {
         /// Where.
-        offset: u64,
+        offset: usize,
         /// What is wrong there.
         what: &'static str,
     },
     /// `general.architecture` is not one this build runs.
     UnsupportedArch {
         /// Where the name stands.
-        offset: u64,
+        offset: usize,
     },
     /// A tensor is stored in a format this build cannot read.
     UnsupportedType {
         /// Where the tensor is described.
-        offset: u64,
+        offset: usize,
         /// The ggml type number.
         ggml_type: u32,
     },
@@ -79,16 +79,16 @@ pub enum Error {
     /// A weight or scale is infinite or not a number.
     NotFinite {
         /// Where.
-        offset: u64,
+        offset: usize,
     },
     /// The model's numbers overflowed while running: its logits are useless.
     Overflow,
     /// The memory given is too small.
     OutOfMemory {
         /// Bytes needed.
-        need: u64,
+        need: usize,
         /// Bytes given.
-        have: u64,
+        have: usize,
     },
     /// A size does not fit this machine's address space.
     TooLarge,
@@ -106,21 +106,21 @@ pub enum Error {
     /// The text holds bytes that the vocabulary cannot express.
     Unencodable {
         /// The first such byte, from the start of the text.
-        offset: u64,
+        offset: usize,
     },
     /// The text is longer than the session was laid out for.
     TextTooLong {
         /// Bytes given.
-        len: u64,
+        len: usize,
         /// Bytes allowed.
-        max: u64,
+        max: usize,
     },
     /// More tokens than the context can hold.
     PromptTooLong {
         /// Tokens the context would have to hold.
-        len: u64,
+        len: usize,
         /// Tokens it can hold.
-        max: u64,
+        max: usize,
     },
     /// `run` without a prompt, on a model that names no token to begin with.
     NothingFed,
@@ -163,9 +163,9 @@ pub enum Error {
     /// A buffer for an answer is too small; nothing was written.
     BufferTooSmall {
         /// Elements needed.
-        need: u64,
+        need: usize,
         /// Elements given.
-        have: u64,
+        have: usize,
     },
     /// Something this crate takes for impossible: please report it.
     Internal,
@@ -179,16 +179,16 @@ pub enum Error {
         /// The parameter.
         name: &'static str,
     },
+    /// An input or a state has another length than the model takes.
+    BadInput {
+        /// Its length.
+        len: usize,
+        /// Of what, and how it must be.
+        what: &'static str,
+        /// That number.
+        n: usize,
+    },
 }
-
-/// A piece of an error's sentence.
-enum Piece {
-    /// Words.
-    S(&'static str),
-    /// A number.
-    N(u64),
-}
-use Piece::{N, S};
 
 impl Error {
     /// The status code of the C ABI: negative, and never given to another error.
@@ -229,12 +229,13 @@ impl Error {
             Self::Internal => -32,
             Self::Overlap { .. } => -33,
             Self::BadRange { .. } => -34,
+            Self::BadInput { .. } => -35,
         }
     }
 
     /// The byte offset in the model file (or the text) that the error is about, else 0.
     #[must_use]
-    pub fn offset(&self) -> u64 {
+    pub fn offset(&self) -> usize {
         match *self {
             Self::Truncated { offset, .. }
             | Self::Corrupt { offset, .. }
@@ -248,228 +249,170 @@ impl Error {
 
     /// Writes the error as one sentence, piece by piece.
     pub fn write(&self, out: &mut dyn FnMut(&str)) {
+        let (sentence, word, a, b) = self.sentence();
+        let mut rest = sentence;
+        // Cut before every mark and after its one letter.
+        while let Some((text, marked)) = rest.split_once('%') {
+            out(text);
+            let (mark, after) = marked.split_at_checked(1).unwrap_or_default();
+            match mark {
+                "s" => out(word),
+                "a" => write_number(out, a),
+                "b" => write_number(out, b),
+                _ if b != u32::MAX as usize => {
+                    out(" of layer ");
+                    write_number(out, b);
+                }
+                _ => {}
+            }
+            rest = after;
+        }
+        out(rest);
+    }
+
+    /// The sentence, with marks for what to put in: `%s` the word, `%a` and
+    /// `%b` the numbers, `%l` the layer if the second number is one.
+    fn sentence(&self) -> (&'static str, &'static str, usize, usize) {
         match *self {
-            Self::Truncated { offset, need } => say(
-                out,
-                &[
-                    S("the model file is cut short: at byte "),
-                    N(offset),
-                    S(" it needs to be at least "),
-                    N(need),
-                    S(" bytes long; download it again"),
-                ],
+            Self::Truncated { offset, need } => (
+                "the model file is cut short: at byte %a it needs to be at least %b bytes long; download it again",
+                "",
+                offset,
+                need,
             ),
             Self::BadMagic => {
-                say(out, &[S("this is not a GGUF file: it does not begin with \"GGUF\"")])
+                ("this is not a GGUF file: it does not begin with \"GGUF\"", "", 0, 0)
             }
-            Self::BadVersion { version } => say(
-                out,
-                &[
-                    S("version "),
-                    N(u64::from(version)),
-                    S(" of the file format cannot be read; GGUF version 2 or 3 is needed"),
-                ],
+            Self::BadVersion { version } => (
+                "version %a of the file format cannot be read; GGUF version 2 or 3 is needed",
+                "",
+                version as usize,
+                0,
             ),
             Self::Corrupt { offset, what } => {
-                say(out, &[S("the model file is damaged at byte "), N(offset), S(": "), S(what)])
+                ("the model file is damaged at byte %a: %s", what, offset, 0)
             }
-            Self::UnsupportedArch { offset } => say(
-                out,
-                &[
-                    S("the architecture named at byte "),
-                    N(offset),
-                    S(" is not supported; this build runs gpt2"),
-                ],
-            ),
-            Self::UnsupportedType { offset, ggml_type } => say(
-                out,
-                &[
-                    S("the tensor described at byte "),
-                    N(offset),
-                    S(" has ggml type "),
-                    N(u64::from(ggml_type)),
-                    S(", which is not supported; use f32, f16, q8_0 or q4_0"),
-                ],
-            ),
-            Self::Unsupported { what } => say(out, &[S("not supported: "), S(what)]),
-            Self::MissingKey { key } => {
-                say(out, &[S("the model file lacks the metadata key "), S(key)])
+            Self::UnsupportedArch { offset } => {
+                ("the architecture named at byte %a is not supported by this build", "", offset, 0)
             }
-            Self::BadValue { key } => say(
-                out,
-                &[
-                    S("the model file's metadata key "),
-                    S(key),
-                    S(" has a value that makes no sense"),
-                ],
+            Self::UnsupportedType { offset, ggml_type } => (
+                "the tensor described at byte %a has ggml type %b, which is not supported; use f32, f16, q8_0 or q4_0",
+                "",
+                offset,
+                ggml_type as usize,
             ),
+            Self::Unsupported { what } => ("not supported: %s", what, 0, 0),
+            Self::MissingKey { key } => ("the model file lacks the metadata key %s", key, 0, 0),
+            Self::BadValue { key } => {
+                ("the model file's metadata key %s has a value that makes no sense", key, 0, 0)
+            }
             Self::MissingTensor { name, layer } => {
-                say(out, &[S("the model file lacks the tensor "), S(name)]);
-                say_layer(out, layer);
+                ("the model file lacks the tensor %s%l", name, 0, layer as usize)
             }
-            Self::BadShape { name, layer } => {
-                say(out, &[S("the shape or type of the tensor "), S(name)]);
-                say_layer(out, layer);
-                say(out, &[S(" does not fit the model's metadata")]);
-            }
+            Self::BadShape { name, layer } => (
+                "the shape or type of the tensor %s%l does not fit the model's metadata",
+                name,
+                0,
+                layer as usize,
+            ),
             Self::NotFinite { offset } => {
-                say(out, &[S("the weight at byte "), N(offset), S(" is infinite or not a number")])
+                ("the weight at byte %a is infinite or not a number", "", offset, 0)
             }
-            Self::Overflow => say(
-                out,
-                &[S(
-                    "the model's numbers overflowed, so there is no next token; the weights are probably damaged",
-                )],
+            Self::Overflow => (
+                "the model's numbers overflowed, so there is no next token; the weights are probably damaged",
+                "",
+                0,
+                0,
             ),
-            Self::OutOfMemory { need, have } => say(
-                out,
-                &[
-                    S("too little memory: "),
-                    N(need),
-                    S(" bytes are needed and "),
-                    N(have),
-                    S(" were given"),
-                ],
-            ),
-            Self::TooLarge => say(
-                out,
-                &[S(
-                    "the model or context is too large for this machine's address space; use a smaller context",
-                )],
+            Self::OutOfMemory { need, have } => {
+                ("too little memory: %a bytes are needed and %b were given", "", need, have)
+            }
+            Self::TooLarge => (
+                "the model or context is too large for this machine's address space; use a smaller context",
+                "",
+                0,
+                0,
             ),
             Self::Misaligned => {
-                say(out, &[S("memory and model files must start at a multiple of 8 bytes")])
+                ("memory and model files must start at a multiple of 8 bytes", "", 0, 0)
             }
-            Self::BadToken { id, n_vocab } => say(
-                out,
-                &[
-                    S("token id "),
-                    N(u64::from(id)),
-                    S(" is out of range: the vocabulary has "),
-                    N(u64::from(n_vocab)),
-                    S(" tokens"),
-                ],
+            Self::BadToken { id, n_vocab } => (
+                "token id %a is out of range: the vocabulary has %b tokens",
+                "",
+                id as usize,
+                n_vocab as usize,
             ),
             Self::NoTokenizer => {
-                say(out, &[S("the model file holds no tokenizer: feed token ids instead of text")])
+                ("the model file holds no tokenizer: feed token ids instead of text", "", 0, 0)
             }
             Self::Unencodable { offset } => {
-                say(out, &[S("the vocabulary has no token for the text at byte "), N(offset)])
+                ("the vocabulary has no token for the text at byte %a", "", offset, 0)
             }
-            Self::TextTooLong { len, max } => say(
-                out,
-                &[
-                    S("the text is "),
-                    N(len),
-                    S(" bytes long and this session takes at most "),
-                    N(max),
-                    S("; raise max_text"),
-                ],
+            Self::TextTooLong { len, max } => (
+                "the text is %a bytes long and this session takes at most %b; raise max_text",
+                "",
+                len,
+                max,
             ),
-            Self::PromptTooLong { len, max } => say(
-                out,
-                &[
-                    S("the context would have to hold "),
-                    N(len),
-                    S(" tokens and holds at most "),
-                    N(max),
-                    S("; shorten the prompt"),
-                ],
+            Self::PromptTooLong { len, max } => (
+                "the context would have to hold %a tokens and holds at most %b; shorten the prompt",
+                "",
+                len,
+                max,
             ),
-            Self::NothingFed => say(
-                out,
-                &[S(
-                    "there is nothing to continue: feed a prompt first (this model names no token to begin with)",
-                )],
+            Self::NothingFed => (
+                "there is nothing to continue: feed a prompt first (this model names no token to begin with)",
+                "",
+                0,
+                0,
             ),
-            Self::NoLogits => say(
-                out,
-                &[S("there are no logits yet: feed tokens and call eval until it is done")],
-            ),
-            Self::BadParam { name } => {
-                say(out, &[S("the parameter "), S(name), S(" is out of its range")])
+            Self::NoLogits => {
+                ("there are no logits yet: feed tokens and call eval until it is done", "", 0, 0)
             }
+            Self::BadParam { name } => ("the parameter %s is out of its range", name, 0, 0),
             Self::BadSnapshot { what } => {
-                say(out, &[S("the snapshot does not belong to a session like this one: "), S(what)])
+                ("the snapshot does not belong to a session like this one: %s", what, 0, 0)
             }
-            Self::NotLoaded => say(out, &[S("the model file has not arrived in full yet")]),
-            Self::Full { what, max } => say(
-                out,
-                &[
-                    S("no room for another "),
-                    S(what),
-                    S(": "),
-                    N(u64::from(max)),
-                    S(" are held at most"),
-                ],
+            Self::NotLoaded => ("the model file has not arrived in full yet", "", 0, 0),
+            Self::Full { what, max } => {
+                ("no room for another %s: %a are held at most", what, max as usize, 0)
+            }
+            Self::Null { name } => ("the pointer %s is NULL", name, 0, 0),
+            Self::DeadHandle { name } => (
+                "the handle %s is not alive: it was never initialised, or its memory was overwritten",
+                name,
+                0,
+                0,
             ),
-            Self::Null { name } => say(out, &[S("the pointer "), S(name), S(" is NULL")]),
-            Self::DeadHandle { name } => say(
-                out,
-                &[
-                    S("the handle "),
-                    S(name),
-                    S(" is not alive: it was never initialised, or its memory was overwritten"),
-                ],
+            Self::BadStruct { name } => {
+                ("struct_size of %s must be set to the size of the structure", name, 0, 0)
+            }
+            Self::BufferTooSmall { need, have } => {
+                ("the buffer holds %a elements and %b are needed", "", have, need)
+            }
+            Self::Internal => ("internal error: please report it", "", 0, 0),
+            Self::Overlap { name } => (
+                "the memory of %s shares bytes with memory that is in use; keep them apart",
+                name,
+                0,
+                0,
             ),
-            Self::BadStruct { name } => say(
-                out,
-                &[S("struct_size of "), S(name), S(" must be set to the size of the structure")],
-            ),
-            Self::BufferTooSmall { need, have } => say(
-                out,
-                &[S("the buffer holds "), N(have), S(" elements and "), N(need), S(" are needed")],
-            ),
-            Self::Internal => say(out, &[S("internal error: please report it")]),
-            Self::Overlap { name } => say(
-                out,
-                &[
-                    S("the memory of "),
-                    S(name),
-                    S(" shares bytes with memory that is in use; keep them apart"),
-                ],
-            ),
-            Self::BadRange { name } => say(
-                out,
-                &[S("the memory of "), S(name), S(" wraps around or ends outside of memory")],
-            ),
+            Self::BadInput { len, what, n } => ("the input is %a %s %b", what, len, n),
+            Self::BadRange { name } => {
+                ("the memory of %s wraps around or ends outside of memory", name, 0, 0)
+            }
         }
     }
 }
 
-// Not inlined: called from some forty places, and never in a hurry.
-#[inline(never)]
-fn say(out: &mut dyn FnMut(&str), pieces: &[Piece]) {
-    for piece in pieces {
-        match *piece {
-            S(text) => out(text),
-            N(number) => say_number(out, number),
-        }
+/// Writes decimal digits, most significant first.
+fn write_number(out: &mut dyn FnMut(&str), number: usize) {
+    const DIGITS: &str = "0123456789";
+    if number >= 10 {
+        write_number(out, number / 10);
     }
-}
-
-#[inline(never)]
-fn say_layer(out: &mut dyn FnMut(&str), layer: u32) {
-    if layer != u32::MAX {
-        say(out, &[S(" of layer "), N(u64::from(layer))]);
-    }
-}
-
-/// Decimal digits, most significant first.
-#[inline(never)]
-fn say_number(out: &mut dyn FnMut(&str), number: u64) {
-    const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
-    // Down from the highest power: the loop's condition keeps the divisor from being zero.
-    let mut power = 10_000_000_000_000_000_000u64;
-    let mut leading = true;
-    while power > 0 {
-        let digit = (number / power % 10) as usize;
-        leading = leading && digit == 0 && power > 1;
-        if !leading {
-            out(DIGITS.get(digit).copied().unwrap_or("?"));
-        }
-        power /= 10;
-    }
+    let digit = number % 10;
+    out(DIGITS.get(digit..=digit).unwrap_or_default());
 }
 
 impl fmt::Display for Error {
@@ -489,7 +432,7 @@ mod tests {
 
     #[test]
     fn numbers_are_written_in_full() {
-        let err = Error::OutOfMemory { need: u64::MAX, have: 0 };
+        let err = Error::OutOfMemory { need: usize::MAX, have: 0 };
         assert_eq!(
             err.to_string(),
             "too little memory: 18446744073709551615 bytes are needed and 0 were given"

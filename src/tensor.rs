@@ -1,6 +1,7 @@
 //! Matrices bound to a model file, and the operations of a layer that are not attention.
 #![forbid(unsafe_code)]
 
+use crate::arena::Reserve;
 use crate::error::{Error, Result};
 use crate::gguf::TensorInfo;
 use crate::kernels::{self, Acts, BLOCK, Isa, Weights};
@@ -27,10 +28,10 @@ impl Slot {
     /// # Errors
     /// [`Error::TooLarge`] if a dimension does not fit 32 bits.
     pub fn new(info: &TensorInfo<'_>) -> Result<Self> {
-        let narrow = |n: u64| u32::try_from(n).map_err(|_| Error::TooLarge);
+        let narrow = |n: usize| u32::try_from(n).map_err(|_| Error::TooLarge);
         Ok(Self {
-            offset: info.offset,
-            size: info.size,
+            offset: info.offset as u64,
+            size: info.size as u64,
             rows: narrow(info.rows)?,
             cols: narrow(info.cols)?,
             dtype: info.dtype as u32,
@@ -178,6 +179,14 @@ pub struct ActsBuffer<'a> {
     pub d: &'a mut [f32],
     /// (n, k / 32)
     pub s: &'a mut [i32],
+}
+
+impl<'a> ActsBuffer<'a> {
+    /// Lays out room for `n` numbers in all.
+    pub fn lay(r: &mut Reserve<'a>, n: usize) -> Self {
+        let blocks = n.div_ceil(BLOCK);
+        Self { q: r.take(n), d: r.take(blocks), s: r.take(blocks) }
+    }
 }
 
 impl ActsBuffer<'_> {

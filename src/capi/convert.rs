@@ -26,10 +26,10 @@ pub(super) fn model_info(info: &ModelInfo, mem_size: usize) -> pagelm_model_info
     c.bos = info.bos.unwrap_or(PAGELM_NO_TOKEN);
     c.eos = info.eos.unwrap_or(PAGELM_NO_TOKEN);
     c.packed = u32::from(info.packed);
-    c.header_size = info.header_size;
-    c.file_size = info.file_size;
+    c.header_size = info.header_size as u64;
+    c.file_size = info.file_size as u64;
     c.model_mem_size = mem_size as u64;
-    c.n_params = info.n_params;
+    c.n_params = info.n_params as u64;
     c.work_per_token = info.work_per_token;
     guard::append(&mut c.arch, 0, &info.arch);
     guard::append(&mut c.name, 0, &info.name);

@@ -277,7 +277,7 @@ pub(super) fn status(result: Result<i32>) -> i32 {
 pub(super) fn full(error: &Error) -> pagelm_error {
     let mut c = <pagelm_error as bytemuck::Zeroable>::zeroed();
     c.code = error.code();
-    c.offset = error.offset();
+    c.offset = error.offset() as u64;
     let mut at = 0;
     error.write(&mut |text| at = append(&mut c.text, at, text.as_bytes()));
     c
@@ -357,7 +357,7 @@ impl Block {
             return Err(Error::Misaligned);
         }
         if have < need {
-            return Err(Error::OutOfMemory { need: need as u64, have: have as u64 });
+            return Err(Error::OutOfMemory { need, have });
         }
         Span::new(p, have, "mem")?;
         Ok(Self { p, size: need })
@@ -429,5 +429,5 @@ pub(super) fn fits(need: usize, have: usize) -> Result<()> {
     if need <= have {
         return Ok(());
     }
-    Err(Error::BufferTooSmall { need: need as u64, have: have as u64 })
+    Err(Error::BufferTooSmall { need, have })
 }

@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::quant::DType;
 
 const ALIGNMENT_KEY: &[u8] = b"general.alignment";
-const DEFAULT_ALIGNMENT: u64 = 32;
-const MAX_ALIGNMENT: u64 = 1 << 16;
+const DEFAULT_ALIGNMENT: usize = 32;
+const MAX_ALIGNMENT: usize = 1 << 16;
 /// ggml's own limit.
 const MAX_DIMS: u32 = 4;
 
@@ -17,12 +17,12 @@ const MAX_DIMS: u32 = 4;
 pub struct Gguf<'a> {
     file: &'a [u8],
     packed: bool,
-    n_kv: u64,
-    n_tensors: u64,
+    n_kv: usize,
+    n_tensors: usize,
     kv_start: usize,
     tensors_start: usize,
-    data_start: u64,
-    file_size: u64,
+    data_start: usize,
+    file_size: usize,
 }
 
 impl<'a> Gguf<'a> {
@@ -43,19 +43,18 @@ impl<'a> Gguf<'a> {
         if !(2..=3).contains(&version) {
             return Err(Error::BadVersion { version });
         }
-        let n_tensors = cursor.u64()?;
-        let n_kv = cursor.u64()?;
+        let n_tensors = cursor.size()?;
+        let n_kv = cursor.size()?;
         let kv_start = cursor.pos;
         let alignment = check_metadata(&mut cursor, n_kv)?;
         let tensors_start = cursor.pos;
         let data_size = check_tensors(&mut cursor, n_tensors, alignment)?;
         // A file of metadata alone may end without the padding.
-        let end = cursor.pos as u64;
+        let end = cursor.pos;
         let data_start = if n_tensors == 0 { end } else { align_up(end, alignment)? };
         let file_size = data_start.checked_add(data_size).ok_or(Error::TooLarge)?;
-        usize::try_from(file_size).map_err(|_| Error::TooLarge)?;
-        if data_start > file.len() as u64 {
-            return Err(Error::Truncated { offset: file.len() as u64, need: data_start });
+        if data_start > file.len() {
+            return Err(Error::Truncated { offset: file.len(), need: data_start });
         }
         Ok(Self { file, packed, n_kv, n_tensors, kv_start, tensors_start, data_start, file_size })
     }
@@ -75,18 +74,18 @@ impl<'a> Gguf<'a> {
     /// Where the tensor data begins.
     #[must_use]
     pub fn data_start(&self) -> usize {
-        self.data_start as usize
+        self.data_start
     }
 
     /// The size of the whole file in bytes.
     #[must_use]
-    pub fn file_size(&self) -> u64 {
+    pub fn file_size(&self) -> usize {
         self.file_size
     }
 
     /// How many tensors the file describes.
     #[must_use]
-    pub fn n_tensors(&self) -> u64 {
+    pub fn n_tensors(&self) -> usize {
         self.n_tensors
     }
 
@@ -116,27 +115,27 @@ impl<'a> Gguf<'a> {
 }
 
 /// Walks the metadata, and returns the alignment it states.
-fn check_metadata(cursor: &mut Cursor<'_>, n_kv: u64) -> Result<u64> {
+fn check_metadata(cursor: &mut Cursor<'_>, n_kv: usize) -> Result<usize> {
     let mut alignment = DEFAULT_ALIGNMENT;
     for _ in 0..n_kv {
         let here = *cursor;
         let (key, value) = key_value(cursor)?;
         if key == ALIGNMENT_KEY {
-            alignment = value
-                .as_u64()
+            let stated = value.as_u64().and_then(|a| usize::try_from(a).ok());
+            alignment = stated
                 .filter(|a| a.is_power_of_two() && (8..=MAX_ALIGNMENT).contains(a))
                 .ok_or_else(|| {
-                    here.corrupt("general.alignment is not a power of two from 8 to 65536")
-                })?;
+                here.corrupt("general.alignment is not a power of two from 8 to 65536")
+            })?;
         }
     }
     Ok(alignment)
 }
 
 /// Walks the tensor descriptions, and returns the size of the data they describe.
-fn check_tensors(cursor: &mut Cursor<'_>, n_tensors: u64, alignment: u64) -> Result<u64> {
-    let mut next = 0u64;
-    let mut end = 0u64;
+fn check_tensors(cursor: &mut Cursor<'_>, n_tensors: usize, alignment: usize) -> Result<usize> {
+    let mut next = 0;
+    let mut end = 0;
     for _ in 0..n_tensors {
         let here = *cursor;
         let info = tensor_info(cursor, 0)?;
@@ -149,8 +148,10 @@ fn check_tensors(cursor: &mut Cursor<'_>, n_tensors: u64, alignment: u64) -> Res
     Ok(end)
 }
 
-fn align_up(n: u64, alignment: u64) -> Result<u64> {
-    n.checked_next_multiple_of(alignment).ok_or(Error::TooLarge)
+/// Rounds up to a power of two.
+fn align_up(n: usize, alignment: usize) -> Result<usize> {
+    let up = n.checked_add(alignment - 1).ok_or(Error::TooLarge)?;
+    Ok(up & !(alignment - 1))
 }
 
 fn key_value<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a [u8], Value<'a>)> {
@@ -163,7 +164,7 @@ fn key_value<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a [u8], Value<'a>)> {
 #[derive(Clone)]
 pub struct MetadataIter<'a> {
     cursor: Cursor<'a>,
-    left: u64,
+    left: usize,
 }
 
 impl<'a> Iterator for MetadataIter<'a> {
@@ -181,54 +182,53 @@ pub struct TensorInfo<'a> {
     /// Its name.
     pub name: &'a [u8],
     /// Where in the file this description stands.
-    pub described_at: u64,
+    pub described_at: usize,
     /// 1 for a vector, 2 for a matrix.
     pub n_dims: u32,
     /// The product of all dimensions but the innermost; 1 for a vector.
-    pub rows: u64,
+    pub rows: usize,
     /// The innermost dimension.
-    pub cols: u64,
+    pub cols: usize,
     /// How its numbers are stored.
     pub dtype: DType,
     /// Where its data begins, from the start of the file.
-    pub offset: u64,
+    pub offset: usize,
     /// The size of its data in bytes.
-    pub size: u64,
+    pub size: usize,
 }
 
 impl TensorInfo<'_> {
     /// The bytes of its data.
     #[must_use]
     pub fn range(&self) -> core::ops::Range<usize> {
-        // file_size was checked against usize in parse()
-        self.offset as usize..(self.offset + self.size) as usize
+        self.offset..self.offset + self.size
     }
 }
 
-fn tensor_info<'a>(cursor: &mut Cursor<'a>, data_start: u64) -> Result<TensorInfo<'a>> {
+fn tensor_info<'a>(cursor: &mut Cursor<'a>, data_start: usize) -> Result<TensorInfo<'a>> {
     let here = *cursor;
     let name = cursor.string()?;
     let n_dims = cursor.u32()?;
     if n_dims == 0 || n_dims > MAX_DIMS {
         return Err(here.corrupt("a tensor has no dimension or more than four"));
     }
-    let cols = cursor.u64()?;
-    let mut rows = 1u64;
+    let cols = cursor.size()?;
+    let mut rows = 1usize;
     for _ in 1..n_dims {
-        rows = rows.checked_mul(cursor.u64()?).ok_or(Error::TooLarge)?;
+        rows = rows.checked_mul(cursor.size()?).ok_or(Error::TooLarge)?;
     }
     let ggml_type = cursor.u32()?;
-    let described_at = here.pos as u64;
+    let described_at = here.pos;
     let dtype = DType::from_ggml(ggml_type)
         .ok_or(Error::UnsupportedType { offset: described_at, ggml_type })?;
     let row_bytes = dtype
-        .row_bytes_u64(cols)
+        .row_bytes(cols)
         .ok_or_else(|| here.corrupt("a tensor's rows are not whole blocks of its type"))?;
     let size = row_bytes.checked_mul(rows).ok_or(Error::TooLarge)?;
     if size == 0 {
         return Err(here.corrupt("a tensor has a dimension of size 0"));
     }
-    let offset = data_start.checked_add(cursor.u64()?).ok_or(Error::TooLarge)?;
+    let offset = data_start.checked_add(cursor.size()?).ok_or(Error::TooLarge)?;
     Ok(TensorInfo { name, described_at, n_dims, rows, cols, dtype, offset, size })
 }
 
@@ -236,8 +236,8 @@ fn tensor_info<'a>(cursor: &mut Cursor<'a>, data_start: u64) -> Result<TensorInf
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TensorMark {
     pos: usize,
-    left: u64,
-    data_start: u64,
+    left: usize,
+    data_start: usize,
 }
 
 impl TensorMark {

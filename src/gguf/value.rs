@@ -110,7 +110,7 @@ impl Tag {
     }
 
     /// Bytes of a scalar; `None` for what has no fixed size.
-    fn size(self) -> Option<u64> {
+    fn size(self) -> Option<usize> {
         match self {
             Self::U8 | Self::I8 | Self::Bool => Some(1),
             Self::U16 | Self::I16 => Some(2),
@@ -189,26 +189,23 @@ impl<'a> Cursor<'a> {
         Self { file, pos }
     }
 
-    fn truncated(&self, more: u64) -> Error {
-        let offset = self.pos as u64;
-        Error::Truncated { offset, need: offset.saturating_add(more) }
+    fn truncated(&self, more: usize) -> Error {
+        Error::Truncated { offset: self.pos, need: self.pos.saturating_add(more) }
     }
 
     pub(super) fn corrupt(&self, what: &'static str) -> Error {
-        Error::Corrupt { offset: self.pos as u64, what }
+        Error::Corrupt { offset: self.pos, what }
     }
 
-    fn bytes(&mut self, n: u64) -> Result<&'a [u8]> {
-        let truncated = self.truncated(n);
-        let len = usize::try_from(n).map_err(|_| truncated)?;
-        let end = self.pos.checked_add(len).ok_or(truncated)?;
-        let bytes = self.file.get(self.pos..end).ok_or(truncated)?;
-        self.pos = end;
+    fn bytes(&mut self, n: usize) -> Result<&'a [u8]> {
+        let rest = self.file.get(self.pos..).unwrap_or_default();
+        let bytes = rest.get(..n).ok_or(self.truncated(n))?;
+        self.pos += n;
         Ok(bytes)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let bytes = self.bytes(N as u64)?;
+        let bytes = self.bytes(N)?;
         bytes.try_into().map_err(|_| Error::Internal)
     }
 
@@ -216,12 +213,17 @@ impl<'a> Cursor<'a> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
-    pub(super) fn u64(&mut self) -> Result<u64> {
+    fn u64(&mut self) -> Result<u64> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
+    /// A count or size; what no address could hold counts as the largest.
+    pub(super) fn size(&mut self) -> Result<usize> {
+        Ok(usize::try_from(self.u64()?).unwrap_or(usize::MAX))
+    }
+
     pub(super) fn string(&mut self) -> Result<&'a [u8]> {
-        let len = self.u64()?;
+        let len = self.size()?;
         self.bytes(len)
     }
 
@@ -252,22 +254,19 @@ impl<'a> Cursor<'a> {
     fn array_value(&mut self) -> Result<Array<'a>> {
         let here = *self;
         let tag = self.tag()?;
-        let len = self.u64()?;
+        let len = self.size()?;
         let start = self.pos;
-        match tag {
-            Tag::Array => return Err(here.corrupt("an array of arrays")),
-            Tag::Str => {
+        match tag.size() {
+            Some(size) => {
+                self.bytes(len.saturating_mul(size))?;
+            }
+            None if tag == Tag::Str => {
                 for _ in 0..len {
                     self.string()?;
                 }
             }
-            scalar => {
-                let size = scalar.size().and_then(|size| size.checked_mul(len));
-                self.bytes(size.ok_or_else(|| here.truncated(u64::MAX))?)?;
-            }
+            None => return Err(here.corrupt("an array of arrays")),
         }
-        // The elements were just read, so there are no more than the file has bytes.
-        let len = usize::try_from(len).map_err(|_| Error::TooLarge)?;
         Ok(Array { file: self.file, start, tag, len })
     }
 }

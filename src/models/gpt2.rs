@@ -15,7 +15,7 @@ use crate::arena::Reserve;
 use crate::attention::{self, Cache, Shape};
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
-use crate::kernels::{BLOCK, Isa};
+use crate::kernels::Isa;
 use crate::quant::DType;
 use crate::tensor::{self, Activation, ActsBuffer, Budget, Matrix, Slot};
 
@@ -30,6 +30,8 @@ pub struct Config {
     pub n_embd: usize,
     /// Attention heads.
     pub n_head: usize,
+    /// Numbers of a head.
+    pub head_dim: usize,
     /// Layers.
     pub n_layer: usize,
     /// Width of the feed-forward layer.
@@ -45,7 +47,7 @@ impl Config {
         let keys = Keys::new(gguf, "gpt2.");
         let n_embd = keys.size("embedding_length")?;
         let n_head = keys.size("attention.head_count")?;
-        if !n_embd.is_multiple_of(n_head) {
+        if !n_embd.is_multiple_of(n_head.max(1)) {
             return Err(Error::BadValue { key: "attention.head_count" });
         }
         let activation = match keys.text("activation_function") {
@@ -63,6 +65,7 @@ impl Config {
             n_ctx: keys.size("context_length")?,
             n_embd,
             n_head,
+            head_dim: n_embd / n_head.max(1),
             n_layer: keys.size("block_count")?,
             n_ff: keys.size("feed_forward_length")?,
             eps: keys.number("attention.layer_norm_epsilon")?,
@@ -128,11 +131,11 @@ impl<'a> Gpt2<'a> {
     pub fn lay(r: &mut Reserve<'a>, gguf: &Gguf<'a>) -> Result<Self> {
         let config = Config::read(gguf)?;
         // Every layer has tensors of its own, so a file of n tensors has no more than n layers.
-        if config.n_layer as u64 > gguf.n_tensors() {
+        if config.n_layer > gguf.n_tensors() {
             return Err(Error::BadValue { key: "block_count" });
         }
-        let slots = r.take(config.n_layer * LAYER_TENSORS.len() + MODEL_TENSORS.len())?;
-        if !r.counting() {
+        let slots = r.take(config.n_layer * LAYER_TENSORS.len() + MODEL_TENSORS.len());
+        if r.carved()? {
             bind(&config, gguf, slots)?;
         }
         Ok(Self { config, file: gguf.file(), slots })
@@ -269,25 +272,20 @@ pub struct State<'a> {
 
 impl<'a> State<'a> {
     /// Lays it out for `n_ctx` positions and batches of `n_batch`.
-    ///
-    /// # Errors
-    /// As [`Reserve::take`].
-    pub fn lay(r: &mut Reserve<'a>, config: &Config, n_ctx: usize, n_batch: usize) -> Result<Self> {
-        let Config { n_layer, n_head, n_embd, n_ff, .. } = *config;
-        let shape = Shape { n_layer, n_head, head_dim: n_embd / n_head, n_ctx };
-        let batch = |n: usize| n.checked_mul(n_batch).ok_or(Error::TooLarge);
-        let widest = batch(n_embd.max(n_ff))?;
-        let blocks = widest.div_ceil(BLOCK);
-        Ok(Self {
-            cache: Cache::lay(r, shape)?,
-            x: r.take(batch(n_embd)?)?,
-            h: r.take(batch(n_embd)?)?,
-            qkv: r.take(batch(3 * n_embd)?)?,
-            att: r.take(batch(n_embd)?)?,
-            ff: r.take(batch(n_ff)?)?,
-            acts: ActsBuffer { q: r.take(widest)?, d: r.take(blocks)?, s: r.take(blocks)? },
-            scratch: attention::Scratch::lay(r, shape)?,
-        })
+    pub fn lay(r: &mut Reserve<'a>, config: &Config, n_ctx: usize, n_batch: usize) -> Self {
+        let Config { n_layer, n_head, n_embd, n_ff, head_dim, .. } = *config;
+        let shape = Shape { n_layer, n_head, head_dim, n_ctx };
+        let batch = |n: usize| n.saturating_mul(n_batch);
+        Self {
+            cache: Cache::lay(r, shape),
+            x: r.take(batch(n_embd)),
+            h: r.take(batch(n_embd)),
+            qkv: r.take(batch(3 * n_embd)),
+            att: r.take(batch(n_embd)),
+            ff: r.take(batch(n_ff)),
+            acts: ActsBuffer::lay(r, batch(n_embd.max(n_ff))),
+            scratch: attention::Scratch::lay(r, shape),
+        }
     }
 }
 
@@ -443,8 +441,8 @@ impl Run<'_, '_> {
 
     /// att = softmax(q K^T) V, head by head, token by token
     fn attend(&mut self, s: &mut State<'_>) -> Result<bool> {
-        let Config { n_embd, n_head, .. } = self.model.config;
-        let head_dim = n_embd / n_head;
+        let Config { n_embd, n_head, head_dim, .. } = self.model.config;
+        let n_head = n_head.max(1);
         let rows = s.qkv.chunks_exact(3 * n_embd).take(self.n());
         if *self.at == 0 {
             for (i, row) in rows.enumerate() {

@@ -1,21 +1,34 @@
 //! Models: what a file is made into, and the architectures.
 //!
-//! An architecture is a file here with four things: a configuration read from
+//! An architecture is a module here with four things: a configuration read from
 //! the metadata, the tensors bound by name, a state, and `forward`. It joins
-//! by a variant of [`Net`] and of [`State`].
+//! by a variant of [`Net`] and of [`State`], behind a feature of its own.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "gpt2")]
 pub mod gpt2;
+#[cfg(feature = "rnn")]
+pub mod rnn;
+
+mod loader;
+
+pub use loader::Loader;
+
+#[cfg(not(any(feature = "gpt2", feature = "rnn")))]
+compile_error!("a build without any architecture runs nothing: enable `gpt2` or `rnn`");
 
 use crate::arena::Reserve;
 use crate::error::{Error, Result};
-use crate::gguf::{Gguf, MAGIC_PACKED, TensorMark};
+use crate::gguf::Gguf;
 use crate::kernels::Isa;
-use crate::quant::{GROUP, pack_in_place};
 use crate::tensor::Budget;
 use crate::tokenizer::{Kind, Tokenizer};
 use bytemuck::{Pod, Zeroable};
+#[cfg(feature = "gpt2")]
 use gpt2::Gpt2;
+use loader::{check_file, pack_scratch_size};
+#[cfg(feature = "rnn")]
+use rnn::Rnn;
 
 /// Reads an architecture's metadata, keys without their prefix.
 pub(crate) struct Keys<'g, 'a> {
@@ -26,6 +39,14 @@ pub(crate) struct Keys<'g, 'a> {
 impl<'g, 'a> Keys<'g, 'a> {
     fn new(gguf: &'g Gguf<'a>, prefix: &'static str) -> Self {
         Self { gguf, prefix }
+    }
+
+    fn prefix(&self) -> &'static str {
+        self.prefix
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
     }
 
     fn get(&self, key: &str) -> Option<crate::gguf::Value<'a>> {
@@ -42,6 +63,15 @@ impl<'g, 'a> Keys<'g, 'a> {
         let size =
             value.as_u64().filter(|n| (1..=MAX).contains(n)).ok_or(Error::BadValue { key })?;
         Ok(size as usize)
+    }
+
+    /// A number of things, of which there may be none; `None` if nothing is said.
+    fn count(&self, key: &'static str) -> Result<Option<usize>> {
+        match self.get(key).map(|value| value.as_u64()) {
+            None => Ok(None),
+            Some(Some(0)) => Ok(Some(0)),
+            Some(_) => self.size(key).map(Some),
+        }
     }
 
     /// A finite number.
@@ -83,15 +113,21 @@ pub struct ModelInfo {
     /// Whether the matrices are packed.
     pub packed: bool,
     /// Bytes before the first tensor.
-    pub header_size: u64,
+    pub header_size: usize,
     /// Bytes of the file.
-    pub file_size: u64,
+    pub file_size: usize,
     /// Bytes of memory that [`Model::load`] needs beside the file.
     pub model_mem_size: usize,
     /// Numbers in all tensors.
-    pub n_params: u64,
+    pub n_params: usize,
     /// Work for one token in units of a session's budget, attention left out.
     pub work_per_token: u64,
+    /// Numbers in a step of input, for [`crate::Session::predict`]; 0 if the input is tokens.
+    pub n_input: u32,
+    /// Numbers of output: the vocabulary's size for a language model.
+    pub n_output: u32,
+    /// Numbers of a recurrent state; 0 if the model keeps none.
+    pub n_state: u32,
 }
 
 /// Reads what a file's header says, and how much memory the model will need.
@@ -112,7 +148,7 @@ pub fn probe(bytes: &[u8]) -> Result<ModelInfo> {
     let mut r = Reserve::count();
     let (net, tokenizer) = lay(&mut r, &gguf)?;
     let scratch = pack_scratch_size(&gguf)?;
-    Ok(net.info(&gguf, &tokenizer, r.used().max(scratch)))
+    Ok(net.info(&gguf, &tokenizer, r.finish()?.max(scratch)))
 }
 
 /// The one layout of a model's memory: the table of tensors, then the tokenizer's.
@@ -125,33 +161,47 @@ fn lay<'a>(r: &mut Reserve<'a>, gguf: &Gguf<'a>) -> Result<(Net<'a>, Tokenizer<'
         None => return Err(Error::MissingKey { key: "general.architecture" }),
     };
     let net = match name {
+        #[cfg(feature = "gpt2")]
         b"gpt2" => Net::Gpt2(Gpt2::lay(r, gguf)?),
-        _ => return Err(Error::UnsupportedArch { offset: offset as u64 }),
+        #[cfg(feature = "rnn")]
+        b"rnn" => Net::Rnn(Rnn::lay(r, gguf, "rnn.")?),
+        #[cfg(feature = "rnn")]
+        b"gru" => Net::Rnn(Rnn::lay(r, gguf, "gru.")?),
+        #[cfg(feature = "rnn")]
+        b"lstm" => Net::Rnn(Rnn::lay(r, gguf, "lstm.")?),
+        _ => return Err(Error::UnsupportedArch { offset }),
     };
     let tokenizer = Tokenizer::lay(r, gguf)?;
     Ok((net, tokenizer))
 }
 
-/// While tensors arrive, the model's memory is the scratch for packing them:
-/// a group of the longest rows.
-fn pack_scratch_size(gguf: &Gguf<'_>) -> Result<usize> {
-    if gguf.is_packed() {
-        return Ok(0);
-    }
-    let row = gguf.tensors().filter(|t| t.n_dims == 2).map(|t| t.size / t.rows.max(1)).max();
-    let group = row.unwrap_or(0).checked_mul(GROUP as u64).ok_or(Error::TooLarge)?;
-    usize::try_from(group).map_err(|_| Error::TooLarge)
-}
-
 /// A network of one of the architectures.
 enum Net<'a> {
+    #[cfg(feature = "gpt2")]
     Gpt2(Gpt2<'a>),
+    #[cfg(feature = "rnn")]
+    Rnn(Rnn<'a>),
 }
 
 /// What a sequence keeps, for one of the architectures.
 pub enum State<'a> {
     /// See [`gpt2::State`].
+    #[cfg(feature = "gpt2")]
     Gpt2(gpt2::State<'a>),
+    /// See [`rnn::State`].
+    #[cfg(feature = "rnn")]
+    Rnn(rnn::State<'a>),
+}
+
+/// Whether a model needs all of its input in one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whole {
+    /// No: what is known so far will do.
+    No,
+    /// Yes, and by default no more than so many steps.
+    AtMost(usize),
+    /// Yes, and always so many steps.
+    Exactly(usize),
 }
 
 /// A batch of tokens to run.
@@ -172,6 +222,10 @@ pub struct Cursor {
     stage: u32,
     layer: u32,
     at: u32,
+    /// Of a recurrent layer: the direction.
+    part: u32,
+    /// And the step.
+    step: u32,
 }
 
 /// A loaded model, to be shared by any number of sessions.
@@ -211,7 +265,7 @@ impl<'a> Model<'a> {
     }
 
     fn bind(gguf: &Gguf<'a>, mem: &'a mut [u8]) -> Result<Self> {
-        Self::with(&mut Reserve::carve(mem)?, gguf)
+        Self::with(&mut Reserve::carve(mem), gguf)
     }
 
     /// A model of a header alone, good for asking sizes: its tables are empty.
@@ -257,10 +311,45 @@ impl<'a> Model<'a> {
     }
 
     /// The network, if it is a GPT-2.
+    #[cfg(feature = "gpt2")]
     #[must_use]
     pub fn as_gpt2(&self) -> Option<&Gpt2<'a>> {
         match &self.net {
             Net::Gpt2(net) => Some(net),
+            #[cfg(feature = "rnn")]
+            Net::Rnn(_) => None,
+        }
+    }
+
+    /// The network, if it is a recurrent one.
+    #[cfg(feature = "rnn")]
+    #[must_use]
+    pub fn as_rnn(&self) -> Option<&Rnn<'a>> {
+        match &self.net {
+            Net::Rnn(net) => Some(net),
+            #[cfg(feature = "gpt2")]
+            Net::Gpt2(_) => None,
+        }
+    }
+
+    /// Whether each token has a place in the context, of which there are only
+    /// so many. A recurrent network has none: it never fills up.
+    pub(crate) fn has_positions(&self) -> bool {
+        match &self.net {
+            #[cfg(feature = "gpt2")]
+            Net::Gpt2(_) => true,
+            #[cfg(feature = "rnn")]
+            Net::Rnn(_) => false,
+        }
+    }
+
+    /// Whether the input has to be given at once.
+    pub(crate) fn whole_input(&self) -> Whole {
+        match &self.net {
+            #[cfg(feature = "gpt2")]
+            Net::Gpt2(_) => Whole::No,
+            #[cfg(feature = "rnn")]
+            Net::Rnn(net) => net.config().whole_input(),
         }
     }
 
@@ -270,13 +359,28 @@ impl<'a> Model<'a> {
         r: &mut Reserve<'s>,
         n_ctx: usize,
         n_batch: usize,
-    ) -> Result<State<'s>> {
+    ) -> State<'s> {
+        let _ = n_ctx; // a recurrent network has no use for it
         match &self.net {
-            Net::Gpt2(net) => Ok(State::Gpt2(gpt2::State::lay(r, net.config(), n_ctx, n_batch)?)),
+            #[cfg(feature = "gpt2")]
+            Net::Gpt2(net) => State::Gpt2(gpt2::State::lay(r, net.config(), n_ctx, n_batch)),
+            #[cfg(feature = "rnn")]
+            Net::Rnn(net) => State::Rnn(rnn::State::lay(r, net.config(), n_batch)),
         }
     }
 
-    /// Runs a batch on from `cursor`; see [`Gpt2::forward`].
+    /// Puts a state to what a sequence begins with.
+    pub(crate) fn reset_state(&self, state: &mut State<'_>) {
+        match (&self.net, state) {
+            #[cfg(feature = "rnn")]
+            (Net::Rnn(net), State::Rnn(state)) => net.reset(state),
+            // Positions that are not used yet are not read.
+            #[cfg(feature = "gpt2")]
+            _ => {}
+        }
+    }
+
+    /// Runs a batch of tokens on from `cursor`; see [`Gpt2::forward`] and [`Rnn::forward`].
     pub(crate) fn forward(
         &self,
         state: &mut State<'_>,
@@ -285,9 +389,22 @@ impl<'a> Model<'a> {
         logits: &mut [f32],
     ) -> Result<bool> {
         match (&self.net, state) {
+            #[cfg(feature = "gpt2")]
             (Net::Gpt2(net), State::Gpt2(state)) => {
                 net.forward(self.isa, state, batch, progress, logits)
             }
+            #[cfg(feature = "rnn")]
+            (Net::Rnn(net), State::Rnn(state)) => {
+                if !net.config().is_language_model() {
+                    let what = "text from a model that is no language model; use predict";
+                    return Err(Error::Unsupported { what });
+                }
+                let (n, from) = (batch.ids.len(), batch.logits_from);
+                let batch = rnn::Batch { input: rnn::Input::Ids(batch.ids), n, from, logits: true };
+                net.forward(self.isa, state, batch, progress, logits)
+            }
+            #[cfg(all(feature = "gpt2", feature = "rnn"))]
+            _ => Err(Error::Internal),
         }
     }
 }
@@ -295,40 +412,82 @@ impl<'a> Model<'a> {
 impl State<'_> {
     /// Visits all that the first `n` positions left behind, for snapshots.
     pub(crate) fn visit_used(&mut self, n: usize, visit: &mut dyn FnMut(&mut [f32])) {
+        let _ = n;
         match self {
+            #[cfg(feature = "gpt2")]
             Self::Gpt2(state) => state.cache.visit_used(n, visit),
+            #[cfg(feature = "rnn")]
+            Self::Rnn(state) => visit(state.kept),
         }
     }
 
     /// How many numbers [`State::visit_used`] visits.
     pub(crate) fn used_len(&self, n: usize) -> usize {
+        let _ = n;
         match self {
+            #[cfg(feature = "gpt2")]
             Self::Gpt2(state) => state.cache.used_len(n),
+            #[cfg(feature = "rnn")]
+            Self::Rnn(state) => state.kept.len(),
         }
     }
 }
 
 impl Net<'_> {
     fn info(&self, gguf: &Gguf<'_>, tokenizer: &Tokenizer<'_>, model_mem_size: usize) -> ModelInfo {
-        let Self::Gpt2(net) = self;
-        let config = net.config();
-        ModelInfo {
-            arch: padded(b"gpt2"),
+        let common = ModelInfo {
+            arch: [0; 16],
             name: padded(gguf.get("general.name").and_then(|v| v.as_str()).unwrap_or_default()),
-            n_vocab: config.n_vocab as u32,
-            n_ctx: config.n_ctx as u32,
-            n_embd: config.n_embd as u32,
-            n_layer: config.n_layer as u32,
-            n_head: config.n_head as u32,
+            n_vocab: 0,
+            n_ctx: 0,
+            n_embd: 0,
+            n_layer: 0,
+            n_head: 0,
             tokenizer: tokenizer.kind(),
             bos: tokenizer.bos(),
             eos: tokenizer.eos(),
             packed: gguf.is_packed(),
-            header_size: gguf.data_start() as u64,
+            header_size: gguf.data_start(),
             file_size: gguf.file_size(),
             model_mem_size,
             n_params: gguf.tensors().map(|t| t.rows * t.cols).sum(),
-            work_per_token: Gpt2::work_per_token(config).div_ceil(Budget::UNIT),
+            work_per_token: 0,
+            n_input: 0,
+            n_output: 0,
+            n_state: 0,
+        };
+        match self {
+            #[cfg(feature = "gpt2")]
+            Self::Gpt2(net) => {
+                let config = net.config();
+                ModelInfo {
+                    arch: padded(b"gpt2"),
+                    n_vocab: config.n_vocab as u32,
+                    n_ctx: config.n_ctx as u32,
+                    n_embd: config.n_embd as u32,
+                    n_layer: config.n_layer as u32,
+                    n_head: config.n_head as u32,
+                    work_per_token: Gpt2::work_per_token(config).div_ceil(Budget::UNIT),
+                    n_output: config.n_vocab as u32,
+                    ..common
+                }
+            }
+            #[cfg(feature = "rnn")]
+            Self::Rnn(net) => {
+                let config = net.config();
+                ModelInfo {
+                    arch: padded(net.arch().as_bytes()),
+                    n_vocab: config.n_vocab as u32,
+                    n_ctx: config.n_ctx as u32,
+                    n_embd: config.n_input as u32,
+                    n_layer: config.n_layer as u32,
+                    work_per_token: net.work_per_step(gguf).div_ceil(Budget::UNIT),
+                    n_input: if config.n_vocab > 0 { 0 } else { config.n_input as u32 },
+                    n_output: config.n_output as u32,
+                    n_state: config.n_state as u32,
+                    ..common
+                }
+            }
         }
     }
 }
@@ -342,124 +501,15 @@ fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
     out
 }
 
-/// Whether a file of `size` bytes that begins at `file` holds what its header promises.
-fn check_file(gguf: &Gguf<'_>, file: &[u8], size: usize) -> Result<()> {
-    if file.as_ptr().align_offset(crate::arena::BLOCK_ALIGN) != 0 {
-        return Err(Error::Misaligned);
-    }
-    if (size as u64) < gguf.file_size() {
-        return Err(Error::Truncated { offset: size as u64, need: gguf.file_size() });
-    }
-    Ok(())
-}
-
 /// FNV-1a over the tensor descriptions: names, shapes, types and places.
 fn fingerprint(gguf: &Gguf<'_>) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     for info in gguf.tensors() {
         info.name.iter().copied().for_each(&mut add);
-        for number in [info.rows, info.cols, info.dtype as u64, info.offset] {
-            number.to_le_bytes().into_iter().for_each(&mut add);
+        for number in [info.rows, info.cols, info.dtype as usize, info.offset] {
+            (number as u64).to_le_bytes().into_iter().for_each(&mut add);
         }
     }
     hash
-}
-
-/// A model whose file is still arriving: each tensor is packed once it is there.
-///
-/// The file stays with the caller, who writes to it between the calls, so each
-/// call is handed what has arrived: the file's first bytes, at one place.
-///
-/// # Example
-///
-/// ```no_run
-/// # fn more(file: &mut [u8]) -> usize { file.len() }
-/// # fn load<'a>(file: &'a mut [u8], mem: &'a mut [u8]) -> pagelm::Result<pagelm::Model<'a>> {
-/// let mut arrived = more(file); // with all of the header
-/// let mut loader = pagelm::Loader::new(&file[..arrived], file.len(), mem)?;
-/// while !loader.advance(&mut file[..arrived])? {
-///     arrived = more(file);
-/// }
-/// loader.finish(file)
-/// # }
-/// ```
-pub struct Loader<'a> {
-    mem: &'a mut [u8],
-    next: TensorMark,
-    /// Bytes that the last call was given: they cannot have become fewer.
-    arrived: usize,
-    file_size: usize,
-    packed: bool,
-}
-
-impl<'a> Loader<'a> {
-    /// Begins with the bytes that have `arrived`, at least the header, of a file
-    /// of `file_size` bytes. What the header describes is checked here, before
-    /// the tensors are waited for. `mem` takes [`ModelInfo::model_mem_size`].
-    ///
-    /// # Errors
-    /// [`Error::Truncated`] if the header is not complete or the file is
-    /// shorter than its header promises; else what is wrong.
-    pub fn new(arrived: &[u8], file_size: usize, mem: &'a mut [u8]) -> Result<Self> {
-        let gguf = Gguf::parse(arrived)?;
-        check_file(&gguf, arrived, file_size)?;
-        let mut count = Reserve::count();
-        lay(&mut count, &gguf)?;
-        let need = count.used().max(pack_scratch_size(&gguf)?);
-        if mem.len() < need {
-            return Err(Error::OutOfMemory { need: need as u64, have: mem.len() as u64 });
-        }
-        lay(&mut Reserve::carve(mem)?, &gguf)?;
-        let (next, packed) = (gguf.first_tensor(), gguf.is_packed());
-        Ok(Self { mem, next, arrived: arrived.len(), file_size, packed })
-    }
-
-    /// Packs the tensors that lie whole in the bytes that have `arrived` by
-    /// now. Returns whether the file is complete.
-    ///
-    /// # Errors
-    /// [`Error::NotFinite`] for a weight that is no number; the file is spoiled
-    /// then and must be loaded again. [`Error::BadParam`] if fewer bytes are
-    /// there than before.
-    pub fn advance(&mut self, arrived: &mut [u8]) -> Result<bool> {
-        if arrived.len() < self.arrived {
-            return Err(Error::BadParam { name: "available" });
-        }
-        self.arrived = arrived.len();
-        while let Some((info, after)) = self.next.read(arrived) {
-            let (range, cols, offset) = (info.range(), info.cols as usize, info.offset);
-            let (dtype, is_matrix) = (info.dtype, info.n_dims == 2);
-            let Some(data) = arrived.get_mut(range) else { return Ok(false) };
-            if is_matrix && !self.packed {
-                pack_in_place(dtype, cols, data, self.mem).map_err(|e| at(e, offset))?;
-            }
-            self.next = after;
-        }
-        Ok(self.arrived >= self.file_size)
-    }
-
-    /// Binds the model, once [`Loader::advance`] said that the file is complete.
-    ///
-    /// # Errors
-    /// [`Error::NotLoaded`] if it is not.
-    pub fn finish(self, file: &'a mut [u8]) -> Result<Model<'a>> {
-        if !self.next.is_last() || file.len() < self.arrived {
-            return Err(Error::NotLoaded);
-        }
-        if let Some(magic) = file.first_chunk_mut() {
-            *magic = MAGIC_PACKED;
-        }
-        let gguf = Gguf::parse(file)?;
-        check_file(&gguf, file, file.len())?;
-        Model::bind(&gguf, self.mem)
-    }
-}
-
-/// A weight's error with its place in the file instead of in its tensor.
-fn at(error: Error, tensor: u64) -> Error {
-    match error {
-        Error::NotFinite { offset } => Error::NotFinite { offset: tensor + offset },
-        other => other,
-    }
 }

@@ -1,11 +1,17 @@
 //! F16: IEEE half precision, little-endian.
 #![forbid(unsafe_code)]
 
-use super::Traits;
+use super::{Traits, at_least_one};
 use half::f16;
 
-pub(super) const TRAITS: Traits =
-    Traits { name: "f16", block_len: 1, scale_bytes: 0, block_bytes: 2, quantize, dequantize };
+pub(super) const TRAITS: Traits = Traits {
+    name: "f16",
+    block_len: at_least_one(1),
+    scale_bytes: 0,
+    block_bytes: at_least_one(2),
+    quantize,
+    dequantize,
+};
 
 fn quantize(src: &[f32], dst: &mut [u8]) {
     for (x, bytes) in src.iter().zip(dst.as_chunks_mut::<2>().0) {

@@ -1,10 +1,16 @@
 //! F32: IEEE single precision, little-endian.
 #![forbid(unsafe_code)]
 
-use super::Traits;
+use super::{Traits, at_least_one};
 
-pub(super) const TRAITS: Traits =
-    Traits { name: "f32", block_len: 1, scale_bytes: 0, block_bytes: 4, quantize, dequantize };
+pub(super) const TRAITS: Traits = Traits {
+    name: "f32",
+    block_len: at_least_one(1),
+    scale_bytes: 0,
+    block_bytes: at_least_one(4),
+    quantize,
+    dequantize,
+};
 
 fn quantize(src: &[f32], dst: &mut [u8]) {
     for (x, bytes) in src.iter().zip(dst.as_chunks_mut::<4>().0) {

@@ -14,6 +14,15 @@ mod q8_0;
 pub use pack::{GROUP, PackScratch, dequantize_packed_row, pack_group, pack_in_place, packable};
 
 use crate::error::{Error, Result};
+use core::num::NonZero;
+
+/// A size in a table; the formats' are all above zero.
+const fn at_least_one(n: usize) -> NonZero<usize> {
+    match NonZero::new(n) {
+        Some(n) => n,
+        None => NonZero::<usize>::MIN,
+    }
+}
 
 /// How the numbers of a tensor are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +42,11 @@ pub enum DType {
 pub(crate) struct Traits {
     pub name: &'static str,
     /// Numbers in a block.
-    pub block_len: usize,
+    pub block_len: NonZero<usize>,
     /// Bytes of a block that are its scale, at its beginning.
     pub scale_bytes: usize,
     /// Bytes of a block.
-    pub block_bytes: usize,
+    pub block_bytes: NonZero<usize>,
     quantize: fn(&[core::primitive::f32], &mut [u8]),
     dequantize: fn(&[u8], &mut [core::primitive::f32]),
 }
@@ -76,13 +85,13 @@ impl DType {
     /// Numbers in a block.
     #[must_use]
     pub fn block_len(self) -> usize {
-        self.traits().block_len
+        self.traits().block_len.get()
     }
 
     /// Bytes of a block.
     #[must_use]
     pub fn block_bytes(self) -> usize {
-        self.traits().block_bytes
+        self.traits().block_bytes.get()
     }
 
     /// Whether kernels take activations quantised to eight bits.
@@ -94,16 +103,12 @@ impl DType {
     /// Bytes of a row of `cols` numbers; `None` if it is not whole blocks.
     #[must_use]
     pub fn row_bytes(self, cols: usize) -> Option<usize> {
-        usize::try_from(self.row_bytes_u64(cols as u64)?).ok()
-    }
-
-    pub(crate) fn row_bytes_u64(self, cols: u64) -> Option<u64> {
         let traits = self.traits();
-        let len = traits.block_len as u64;
-        if !cols.is_multiple_of(len) {
+        let blocks = cols / traits.block_len;
+        if blocks * traits.block_len.get() != cols {
             return None;
         }
-        (cols / len).checked_mul(traits.block_bytes as u64)
+        blocks.checked_mul(traits.block_bytes.get())
     }
 }
 

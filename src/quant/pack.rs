@@ -38,7 +38,7 @@ fn unit(dtype: DType) -> (usize, usize) {
     if traits.scale_bytes == 0 {
         (0, WORD)
     } else {
-        (traits.scale_bytes, traits.block_bytes - traits.scale_bytes)
+        (traits.scale_bytes, traits.block_bytes.get() - traits.scale_bytes)
     }
 }
 
@@ -99,14 +99,14 @@ pub fn pack_in_place(
         dtype.row_bytes(cols).filter(|&n| n > 0).ok_or(Error::BadParam { name: "cols" })?;
     for (i, row) in data.chunks_exact(row_bytes).enumerate() {
         if !row_is_finite(dtype, row) {
-            return Err(Error::NotFinite { offset: (i * row_bytes) as u64 });
+            return Err(Error::NotFinite { offset: i * row_bytes });
         }
     }
     if !packable(dtype, cols) {
         return Ok(());
     }
     let group_bytes = row_bytes * GROUP;
-    let too_small = Error::OutOfMemory { need: group_bytes as u64, have: scratch.len() as u64 };
+    let too_small = Error::OutOfMemory { need: group_bytes, have: scratch.len() };
     let scratch = scratch.get_mut(..group_bytes).ok_or(too_small)?;
     for group in data.chunks_exact_mut(group_bytes) {
         scratch.copy_from_slice(group);

@@ -5,11 +5,17 @@
 //! largest magnitude becomes -8 exactly.
 #![forbid(unsafe_code)]
 
-use super::{Traits, absmax, scale};
+use super::{Traits, absmax, at_least_one, scale};
 use half::f16;
 
-pub(super) const TRAITS: Traits =
-    Traits { name: "q4_0", block_len: 32, scale_bytes: 2, block_bytes: 18, quantize, dequantize };
+pub(super) const TRAITS: Traits = Traits {
+    name: "q4_0",
+    block_len: at_least_one(32),
+    scale_bytes: 2,
+    block_bytes: at_least_one(18),
+    quantize,
+    dequantize,
+};
 
 fn quantize(src: &[f32], dst: &mut [u8]) {
     for (x, block) in src.as_chunks::<32>().0.iter().zip(dst.as_chunks_mut::<18>().0) {

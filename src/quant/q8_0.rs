@@ -4,11 +4,17 @@
 //! at its value.
 #![forbid(unsafe_code)]
 
-use super::{Traits, absmax, scale};
+use super::{Traits, absmax, at_least_one, scale};
 use half::f16;
 
-pub(super) const TRAITS: Traits =
-    Traits { name: "q8_0", block_len: 32, scale_bytes: 2, block_bytes: 34, quantize, dequantize };
+pub(super) const TRAITS: Traits = Traits {
+    name: "q8_0",
+    block_len: at_least_one(32),
+    scale_bytes: 2,
+    block_bytes: at_least_one(34),
+    quantize,
+    dequantize,
+};
 
 fn quantize(src: &[f32], dst: &mut [u8]) {
     for (x, block) in src.as_chunks::<32>().0.iter().zip(dst.as_chunks_mut::<34>().0) {

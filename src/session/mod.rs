@@ -9,8 +9,15 @@
 //! a snapshot is a copy and can be restored elsewhere.
 #![forbid(unsafe_code)]
 
+mod params;
+#[cfg(feature = "rnn")]
+mod predict;
 mod snapshot;
 mod stops;
+
+pub use params::{Finish, Progress, SessionInfo, SessionParams, Step, WhenFull};
+#[cfg(feature = "rnn")]
+pub use predict::Predict;
 
 use crate::arena::Reserve;
 use crate::error::{Error, Result};
@@ -19,121 +26,11 @@ use crate::sample::{self, Context, Rng, Sampling, Scratch};
 use crate::tensor::Budget;
 use crate::tokenizer::{Kind, Tokenizer};
 use bytemuck::{Pod, Zeroable};
+use params::Sizes;
 use stops::Stops;
 
 /// Logit biases held at most.
 pub const MAX_BIAS: usize = 256;
-
-/// What to do when the context holds no further token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WhenFull {
-    /// Finish with [`Finish::ContextFull`].
-    #[default]
-    Stop,
-    /// Forget the older half and go on. Positions are absolute in GPT-2, so
-    /// the half that stays is worked through again.
-    Slide,
-}
-
-/// The sizes of a session. Zero means the default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SessionParams {
-    /// Tokens the context holds; 0 is what the model was trained for.
-    pub n_ctx: u32,
-    /// Tokens of a prompt worked on together; 0 is 16. Results do not depend on it.
-    pub n_batch: u32,
-    /// Bytes that one [`Session::feed_text`] may hold; 0 is 8 per token of context, at least 256.
-    pub max_text: u32,
-    /// What to do when the context is full.
-    pub when_full: WhenFull,
-    /// Keep the logits of every token of a batch, not only the last one's.
-    pub all_logits: bool,
-}
-
-/// [`SessionParams`] with nothing left open.
-#[derive(Clone, Copy, Debug)]
-struct Sizes {
-    n_vocab: usize,
-    n_ctx: usize,
-    n_batch: usize,
-    max_text: usize,
-    logits_rows: usize,
-    text: usize,
-}
-
-impl Sizes {
-    fn new(model: &Model<'_>, params: &SessionParams) -> Result<Self> {
-        let info = model.info();
-        let or = |n: u32, default: usize| if n == 0 { default } else { n as usize };
-        let n_ctx = or(params.n_ctx, info.n_ctx as usize);
-        if n_ctx > info.n_ctx as usize {
-            return Err(Error::BadParam { name: "n_ctx" });
-        }
-        let n_batch = or(params.n_batch, 16).min(n_ctx);
-        let max_text = match model.tokenizer().kind() {
-            Kind::None => 0,
-            _ => or(params.max_text, (8 * n_ctx).max(256)),
-        };
-        Ok(Self {
-            n_vocab: info.n_vocab as usize,
-            n_ctx,
-            n_batch,
-            max_text,
-            logits_rows: if params.all_logits { n_batch } else { 1 },
-            text: stops::TEXT + model.tokenizer().max_token_bytes(),
-        })
-    }
-}
-
-/// Why a text ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finish {
-    /// The end-of-text token, or another stop token.
-    StopToken,
-    /// A stop string.
-    StopString,
-    /// The context is full.
-    ContextFull,
-}
-
-/// How far [`Session::eval`] got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// The queue is empty and the logits of its last token are there.
-    Ready,
-    /// The budget is spent (or, with `all_logits`, a batch is done): call again.
-    More,
-}
-
-/// How far [`Session::run`] got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// A token was chosen; its text, as far as it is certain, is in [`Session::text`].
-    Token(u32),
-    /// The budget is spent: call again.
-    More,
-    /// The text has ended; [`Session::text`] holds the rest of it.
-    Finished(Finish),
-}
-
-/// Where a session stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionInfo {
-    /// Tokens the context holds.
-    pub n_ctx: u32,
-    /// Tokens in the context that were worked through.
-    pub n_past: u32,
-    /// Tokens waiting.
-    pub n_queued: u32,
-    /// Tokens chosen or accepted since the last reset.
-    pub n_generated: u32,
-    /// Why the text ended, if it has.
-    pub finish: Option<Finish>,
-    /// Work left in the queue, in units of the budget; an estimate.
-    pub work_left: u64,
-    /// Tokens worked through since the last reset, in the same units.
-    pub work_done: u64,
-}
 
 /// The numbers of a session that are not arrays.
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
@@ -201,7 +98,7 @@ impl<'m> Session<'m> {
     fn lay_size(model: &Model<'_>, params: &SessionParams) -> Result<usize> {
         let mut r = Reserve::count();
         Session::lay(&mut r, model, params)?;
-        Ok(r.used())
+        r.finish()
     }
 
     /// As [`Session::mem_size`], from the header of a model file alone.
@@ -220,34 +117,35 @@ impl<'m> Session<'m> {
     pub fn new(model: &'m Model<'m>, mem: &'m mut [u8], params: &SessionParams) -> Result<Self> {
         let (need, have) = (Self::mem_size(model, params)?, mem.len());
         if have < need {
-            return Err(Error::OutOfMemory { need: need as u64, have: have as u64 });
+            return Err(Error::OutOfMemory { need, have });
         }
         let mem = mem.get_mut(..need).ok_or(Error::Internal)?;
         mem.fill(0);
-        let mut session = Self::lay(&mut Reserve::carve(mem)?, model, params)?;
+        let mut session = Self::lay(&mut Reserve::carve(mem), model, params)?;
         session.head.rng = Rng::new(0);
+        model.reset_state(&mut session.state);
         Ok(session)
     }
 
     /// The one layout of a session's memory.
     fn lay(r: &mut Reserve<'m>, model: &'m Model<'m>, params: &SessionParams) -> Result<Self> {
         let sizes = Sizes::new(model, params)?;
-        let logits = sizes.logits_rows.checked_mul(sizes.n_vocab).ok_or(Error::TooLarge)?;
+        let logits = sizes.logits_rows.saturating_mul(sizes.n_vocab);
         Ok(Self {
             model,
             sizes,
             params: *params,
             head: Head::default(),
-            history: r.take(sizes.n_ctx)?,
-            queue: r.take(sizes.n_ctx)?,
-            stops: Stops::lay(r)?,
-            bias_ids: r.take(MAX_BIAS)?,
-            bias: r.take(MAX_BIAS)?,
-            text: r.take(sizes.text)?,
-            logits: r.take(logits)?,
-            scratch: Scratch { logits: r.take(sizes.n_vocab)?, ids: r.take(sizes.n_vocab)? },
-            work: r.take(Tokenizer::work_size(sizes.max_text))?,
-            state: model.lay_state(r, sizes.n_ctx, sizes.n_batch)?,
+            history: r.take(sizes.n_ctx),
+            queue: r.take(sizes.n_ctx),
+            stops: Stops::lay(r),
+            bias_ids: r.take(MAX_BIAS),
+            bias: r.take(MAX_BIAS),
+            text: r.take(sizes.text),
+            logits: r.take(logits),
+            scratch: Scratch { logits: r.take(sizes.n_vocab), ids: r.take(sizes.n_vocab) },
+            work: r.take(Tokenizer::work_size(sizes.max_text)),
+            state: model.lay_state(r, sizes.n_ctx, sizes.n_batch),
         })
     }
 
@@ -323,8 +221,7 @@ impl<'m> Session<'m> {
             return Err(Error::NoTokenizer);
         }
         if text.len() > self.sizes.max_text {
-            let (len, max) = (text.len() as u64, self.sizes.max_text as u64);
-            return Err(Error::TextTooLong { len, max });
+            return Err(Error::TextTooLong { len: text.len(), max: self.sizes.max_text });
         }
         let room = self.room();
         let waiting = self.head.n_queued as usize;
@@ -357,17 +254,20 @@ impl<'m> Session<'m> {
 
     /// Tokens that the queue can still take.
     fn room(&self) -> usize {
-        let taken = match self.params.when_full {
-            WhenFull::Stop => self.head.n_past + self.head.n_queued,
-            WhenFull::Slide => self.head.n_queued,
-        };
+        let past = if self.can_fill_up() { self.head.n_past } else { 0 };
+        let taken = past + self.head.n_queued;
         self.sizes.n_ctx.saturating_sub(taken as usize)
+    }
+
+    /// Whether the text ends when the context is full.
+    fn can_fill_up(&self) -> bool {
+        self.params.when_full == WhenFull::Stop && self.model.has_positions()
     }
 
     fn fed(&mut self, n: usize, room: usize) -> Result<()> {
         if n > room {
-            let max = self.sizes.n_ctx as u64;
-            return Err(Error::PromptTooLong { len: max - room as u64 + n as u64, max });
+            let max = self.sizes.n_ctx;
+            return Err(Error::PromptTooLong { len: max - room + n, max });
         }
         self.head.n_queued += n as u32;
         if n > 0 {
@@ -377,8 +277,11 @@ impl<'m> Session<'m> {
     }
 
     fn check_id(&self, id: u32) -> Result<()> {
-        let n_vocab = self.model.info().n_vocab;
-        if id < n_vocab { Ok(()) } else { Err(Error::BadToken { id, n_vocab }) }
+        match self.model.info().n_vocab {
+            0 => Err(Error::Unsupported { what: "tokens for a model of vectors; use predict" }),
+            n_vocab if id < n_vocab => Ok(()),
+            n_vocab => Err(Error::BadToken { id, n_vocab }),
+        }
     }
 
     /// Works through the queue for `budget` units of 65,536 multiplications
@@ -407,12 +310,14 @@ impl<'m> Session<'m> {
     fn begin_batch(&mut self) -> Result<()> {
         let (n_past, n_ctx) = (self.head.n_past as usize, self.sizes.n_ctx);
         if n_past >= n_ctx {
-            match self.params.when_full {
-                WhenFull::Slide => self.slide(),
-                WhenFull::Stop => {
-                    let len = n_past as u64 + u64::from(self.head.n_queued);
-                    return Err(Error::PromptTooLong { len, max: n_ctx as u64 });
-                }
+            if self.can_fill_up() {
+                let len = n_past + self.head.n_queued as usize;
+                return Err(Error::PromptTooLong { len, max: n_ctx });
+            }
+            if self.model.has_positions() {
+                self.slide();
+            } else {
+                self.forget_half();
             }
         }
         let room = n_ctx - (self.head.n_past as usize).min(n_ctx);
@@ -441,6 +346,16 @@ impl<'m> Session<'m> {
         }
         self.head.n_queued = (keep + queued) as u32;
         self.head.n_past = 0;
+    }
+
+    /// Forgets the older half of the tokens, which only penalties look at: what
+    /// a recurrent network makes of them is in its state.
+    fn forget_half(&mut self) {
+        let (n_past, keep) = (self.head.n_past as usize, self.sizes.n_ctx / 2);
+        if let Some(past) = self.history.get_mut(..n_past) {
+            past.rotate_right(keep.min(n_past));
+        }
+        self.head.n_past = keep as u32;
     }
 
     /// Runs the batch on; returns whether it is done.
@@ -508,8 +423,7 @@ impl<'m> Session<'m> {
     pub fn accept(&mut self, id: u32) -> Result<Step> {
         self.check_id(id)?;
         let queued = self.head.n_queued as usize;
-        let max = self.sizes.n_ctx as u64;
-        let full = Error::PromptTooLong { len: queued as u64 + 1, max };
+        let full = Error::PromptTooLong { len: queued + 1, max: self.sizes.n_ctx };
         *self.queue.get_mut(queued).ok_or(full)? = id;
         self.head.n_queued += 1;
         self.head.n_generated += 1;
@@ -583,8 +497,10 @@ impl<'m> Session<'m> {
             let bos = self.model.tokenizer().bos().ok_or(Error::NothingFed)?;
             self.feed_ids(&[bos])?;
         }
-        let stop = self.params.when_full == WhenFull::Stop;
-        if stop && self.head.n_past as usize == self.sizes.n_ctx && self.head.n_queued > 0 {
+        if self.can_fill_up()
+            && self.head.n_past as usize == self.sizes.n_ctx
+            && self.head.n_queued > 0
+        {
             return Ok(self.finish(Finish::ContextFull));
         }
         match self.eval(budget)? {
@@ -653,6 +569,7 @@ impl<'m> Session<'m> {
     pub fn reset(&mut self) {
         let Head { n_bias, sampling, .. } = self.head;
         self.head = Head { n_bias, sampling, rng: Rng::new(sampling.seed), ..Head::default() };
+        self.model.reset_state(&mut self.state);
     }
 
     /// Where the session stands.
@@ -661,7 +578,11 @@ impl<'m> Session<'m> {
         let per_token = self.model.info().work_per_token;
         SessionInfo {
             n_ctx: self.sizes.n_ctx as u32,
-            n_past: self.head.n_past,
+            n_past: if self.model.has_positions() {
+                self.head.n_past
+            } else {
+                u32::try_from(self.head.n_evaluated).unwrap_or(u32::MAX)
+            },
             n_queued: self.head.n_queued,
             n_generated: self.head.n_generated,
             finish: self.finished(),

@@ -68,7 +68,7 @@ impl Session<'_> {
     /// [`Error::BufferTooSmall`]; nothing was written then.
     pub fn snapshot(&mut self, out: &mut [u8]) -> Result<usize> {
         let size = self.snapshot_size()?;
-        let (need, have) = (size as u64, out.len() as u64);
+        let (need, have) = (size, out.len());
         let mut rest = out.get_mut(..size).ok_or(Error::BufferTooSmall { need, have })?;
         let preamble = self.preamble(size);
         let mut write = |bytes: &[u8]| {
@@ -112,7 +112,7 @@ impl Session<'_> {
         let head: Head = bytemuck::try_pod_read_unaligned(bytes).map_err(|_| short)?;
         let head = self.check_head(head)?;
         let before = core::mem::replace(&mut self.head, head);
-        if self.snapshot_size() != Ok(snapshot.len()) {
+        if self.snapshot_size().ok() != Some(snapshot.len()) {
             self.head = before;
             return Err(Error::BadSnapshot { what: "its length does not fit its contents" });
         }

@@ -34,10 +34,9 @@ pub(super) struct Stops<'a> {
 }
 
 impl<'a> Stops<'a> {
-    pub(super) fn lay(r: &mut Reserve<'a>) -> Result<Self> {
-        let counts = Counts::default();
-        let text = r.take(TEXT)?;
-        Ok(Self { counts, text, ends: r.take(MAX_STOPS)?, tokens: r.take(MAX_STOP_TOKENS)? })
+    pub(super) fn lay(r: &mut Reserve<'a>) -> Self {
+        let (counts, text) = (Counts::default(), r.take(TEXT));
+        Self { counts, text, ends: r.take(MAX_STOPS), tokens: r.take(MAX_STOP_TOKENS) }
     }
 
     pub(super) fn add(&mut self, stop: &[u8]) -> Result<()> {
@@ -112,8 +111,8 @@ mod tests {
 
     fn with_stops(stops: &[&[u8]], test: impl FnOnce(&mut Stops<'_>)) {
         let mut words = [0u64; 256];
-        let mut r = Reserve::carve(bytemuck::cast_slice_mut(&mut words)).unwrap();
-        let mut rules = Stops::lay(&mut r).unwrap();
+        let mut r = Reserve::carve(bytemuck::cast_slice_mut(&mut words));
+        let mut rules = Stops::lay(&mut r);
         stops.iter().for_each(|stop| rules.add(stop).unwrap());
         test(&mut rules);
     }

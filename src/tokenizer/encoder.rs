@@ -125,7 +125,7 @@ impl Tokenizer<'_> {
             Kind::None => return Err(Error::NoTokenizer),
             _ if u32::try_from(text.len()).is_err() => return Err(Error::TooLarge),
             Kind::Bpe if work.len() < need => {
-                let bytes = |n: usize| 4 * n as u64;
+                let bytes = |n: usize| n.saturating_mul(4);
                 return Err(Error::OutOfMemory { need: bytes(need), have: bytes(work.len()) });
             }
             _ => {}
@@ -185,7 +185,7 @@ impl Tokenizer<'_> {
 
     fn byte_id(&self, byte: u8, offset: usize) -> Result<u32> {
         let id = some(at(self.byte_ids, usize::from(byte))).or(some(self.unknown));
-        id.ok_or(Error::Unencodable { offset: offset as u64 })
+        id.ok_or(Error::Unencodable { offset })
     }
 
     /// The longest piece, again and again, of `text` from `from` on.
@@ -206,7 +206,7 @@ impl Tokenizer<'_> {
                     out(self.unknown)?; // one for each character that is not known
                     from += first_char(rest).1.max(1);
                 }
-                None => return Err(Error::Unencodable { offset: from as u64 }),
+                None => return Err(Error::Unencodable { offset: from }),
             }
         }
         Ok(())

@@ -65,7 +65,7 @@ impl<'a> Tokenizer<'a> {
             special_starts: sizes.special_starts,
             ..Self::none()
         };
-        if r.counting() {
+        if !r.carved()? {
             return Ok(made);
         }
         source.fill_vocab(&mut tables)?;
@@ -157,13 +157,13 @@ impl<'a> Tables<'a> {
             _ => (0, 0),
         };
         Ok(Self {
-            offsets: r.take(n.saturating_add(1))?,
-            kinds: r.take(n)?,
-            byte_ids: r.take(n_bytes)?,
-            slots: r.take(n_slots)?,
-            rules: r.take(n_rules)?,
-            pieces: r.take(sizes.pieces)?,
-            specials: r.take(sizes.specials)?,
+            offsets: r.take(n.saturating_add(1)),
+            kinds: r.take(n),
+            byte_ids: r.take(n_bytes),
+            slots: r.take(n_slots),
+            rules: r.take(n_rules),
+            pieces: r.take(sizes.pieces),
+            specials: r.take(sizes.specials),
         })
     }
 }
@@ -260,7 +260,7 @@ impl<'a> Source<'a> {
             let limit = if is_piece || token.is_special() { MAX_PIECE } else { MAX_TOKEN };
             if token.text.len() > limit {
                 let what = "a token is longer than 1024 bytes (a special one or a piece: 256)";
-                return Err(Error::Corrupt { offset: token.offset as u64, what });
+                return Err(Error::Corrupt { offset: token.offset, what });
             }
             sizes.pieces += usize::from(is_piece);
             if let (true, Some(&first)) = (token.is_special(), token.text.first()) {
@@ -321,7 +321,7 @@ impl<'a> Source<'a> {
         let merges = self.merges.into_iter().flat_map(|merges| merges.iter_strings_at());
         for (rule, (offset, text)) in rules.iter_mut().zip(merges) {
             *rule = resolve(&by_text, text).ok_or(Error::Corrupt {
-                offset: offset as u64,
+                offset,
                 what: "a merge that is not two tokens which together make a third",
             })?;
         }
@@ -340,7 +340,7 @@ impl<'a> Source<'a> {
                 return Ok(());
             }
             let what = "a token has the same text as another, or is made to collide with many";
-            Err(Error::Corrupt { offset: token.offset as u64, what })
+            Err(Error::Corrupt { offset: token.offset, what })
         })?;
         Ok(by_text)
     }

@@ -1,0 +1,183 @@
+//! Recurrent networks: Elman, GRU and LSTM, between dense layers.
+//!
+//! Elman, "Finding Structure in Time" (1990); Hochreiter and Schmidhuber, "Long
+//! Short-Term Memory" (1997); Cho et al., <https://arxiv.org/abs/1406.1078>.
+//! Which of the conventions in use a file follows is in its metadata
+//! (docs/FORMAT.md); nothing is guessed.
+//!
+//! One call runs a batch of n steps layer by layer. The products with a layer's
+//! input are one matrix product over all steps; only the product with the state
+//! goes step by step. Results do not depend on how steps are batched. A
+//! [`Cursor`] remembers how far a batch has come, so that the work can be
+//! stopped and taken up again anywhere. A batch changes the state only when it
+//! is done: until then it can be begun anew.
+#![forbid(unsafe_code)]
+
+mod cells;
+mod config;
+mod run;
+mod tensors;
+
+pub use config::{Cell, Config, Function};
+
+use super::{Cursor, Keys};
+use crate::arena::Reserve;
+use crate::error::{Error, Result};
+use crate::gguf::Gguf;
+use crate::kernels::Isa;
+use crate::tensor::{ActsBuffer, Budget};
+use tensors::{Dense, Draft, Layer, Table};
+
+/// A recurrent network bound to its file.
+#[derive(Clone, Copy)]
+pub struct Rnn<'a> {
+    config: Config,
+    file: &'a [u8],
+    table: Table<'a>,
+}
+
+impl<'a> Rnn<'a> {
+    /// Lays out the table of tensors and, once carved, binds them by name.
+    /// `prefix` is the architecture's name and a dot.
+    ///
+    /// # Errors
+    /// What the file lacks, or what in it does not fit.
+    pub fn lay(r: &mut Reserve<'a>, gguf: &Gguf<'a>, prefix: &'static str) -> Result<Self> {
+        let keys = Keys::new(gguf, prefix);
+        let config = Config::read(gguf, &keys)?;
+        let layers: &mut [Layer] = r.take(config.n_layer);
+        let dense: &mut [Dense] = r.take(config.n_input_dense + config.n_dense);
+        let mut draft = Draft::new(layers, dense);
+        if r.carved()? {
+            draft.bind(&config, gguf, &keys)?;
+        }
+        Ok(Self { config, file: gguf.file(), table: draft.done() })
+    }
+
+    /// The sizes.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The architecture's name.
+    #[must_use]
+    pub fn arch(&self) -> &'static str {
+        match self.config.cell {
+            Cell::Elman => "rnn",
+            Cell::Gru { .. } => "gru",
+            Cell::Lstm => "lstm",
+        }
+    }
+
+    /// Multiplications for one step: every matrix once, the embedding if it also makes the outputs.
+    #[must_use]
+    pub fn work_per_step(&self, gguf: &Gguf<'_>) -> u64 {
+        let matrices =
+            gguf.tensors().filter(|t| self.config.tied || t.name != b"token_embd.weight");
+        matrices.fold(0, |sum: u64, t| {
+            sum.saturating_add((t.rows as u64).saturating_mul(t.cols as u64))
+        })
+    }
+
+    /// Puts the state that sequences begin with in place of `state`'s.
+    pub fn reset(&self, state: &mut State<'_>) {
+        state.kept.fill(0.0);
+        for layer in self.table.layers {
+            let n = layer.hidden as usize * self.config.cell.n_states();
+            for way in 0..layer.n_ways as usize {
+                let at = layer.state as usize + way * n;
+                let kept = state.kept.iter_mut().skip(at);
+                for (slot, init) in kept.zip(layer.init(self.file, way)) {
+                    *slot = *init;
+                }
+            }
+        }
+    }
+
+    /// Runs a batch from `cursor` on until it is done or the budget is spent;
+    /// returns whether it is done. `out` takes a row for each step from
+    /// `batch.from` on, or one row if the dense layers take all steps together.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the sizes do not agree.
+    pub fn forward(
+        &self,
+        isa: Isa,
+        state: &mut State<'_>,
+        batch: Batch<'_>,
+        (cursor, budget): (&mut Cursor, &mut Budget),
+        out: &mut [f32],
+    ) -> Result<bool> {
+        run::Run { isa, model: self, batch, cursor, budget }.run(state, out)
+    }
+}
+
+/// What goes in: a token or a vector per step.
+#[derive(Clone, Copy)]
+pub enum Input<'b> {
+    /// Tokens.
+    Ids(&'b [u32]),
+    /// Vectors of `n_input` numbers, one after the other.
+    Vectors(&'b [f32]),
+}
+
+impl Input<'_> {
+    /// `n` steps from `at` on, of `n_input` numbers each.
+    pub(crate) fn part(&self, at: usize, n: usize, n_input: usize) -> Result<Self> {
+        let part = match self {
+            Self::Ids(ids) => ids.get(at..at + n).map(Self::Ids),
+            Self::Vectors(v) => v.get(at * n_input..(at + n) * n_input).map(Self::Vectors),
+        };
+        part.ok_or(Error::Internal)
+    }
+}
+
+/// Steps to run.
+#[derive(Clone, Copy)]
+pub struct Batch<'b> {
+    /// The input of each.
+    pub input: Input<'b>,
+    /// How many there are.
+    pub n: usize,
+    /// Outputs are wanted from this one on; `n` for none.
+    pub from: usize,
+    /// Whether to leave out a softmax at the end: what it is made of are logits.
+    pub logits: bool,
+}
+
+/// What a sequence keeps between calls, and the room to compute in.
+pub struct State<'a> {
+    /// The state behind the last batch that was done, (n_state): layer by
+    /// layer, the directions of each, of each the output, then (LSTM) the cell.
+    pub kept: &'a mut [f32],
+    /// The state in the batch in progress.
+    work: &'a mut [f32],
+    /// A layer's input, then its output, (n_batch, widest).
+    x: &'a mut [f32],
+    /// The input's product with a layer's gates, (directions, n_batch, gates).
+    g: &'a mut [f32],
+    /// The state's product, (gates).
+    u: &'a mut [f32],
+    /// r h, of a GRU that resets before.
+    reset: &'a mut [f32],
+    acts: ActsBuffer<'a>,
+}
+
+impl<'a> State<'a> {
+    /// Lays it out for batches of `n_batch` steps.
+    pub fn lay(r: &mut Reserve<'a>, config: &Config, n_batch: usize) -> Self {
+        let widest = config.widest.saturating_mul(n_batch);
+        let gates = config.widest_gates.saturating_mul(n_batch).max(widest);
+        let resets = config.cell.has_candidate_matrix();
+        Self {
+            kept: r.take(config.n_state),
+            work: r.take(config.n_state),
+            x: r.take(widest),
+            g: r.take(gates),
+            u: r.take(config.widest_gates),
+            reset: r.take(if resets { config.widest } else { 0 }),
+            acts: ActsBuffer::lay(r, widest),
+        }
+    }
+}
