@@ -80,7 +80,7 @@ impl<'a> Reserve<'a> {
                 piece
             }
             None => {
-                self.failed = Some(Error::OutOfMemory { need: end, have: self.have });
+                self.failed = Some(Error::OutOfMemory { need: end });
                 &mut []
             }
         }

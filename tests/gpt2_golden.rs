@@ -45,7 +45,7 @@ fn golden(name: &str) -> Golden {
 /// from the packed bytes that loading made of it.
 fn with_model(name: &str, mut f: impl FnMut(&str, &mut Model)) {
     let mut file = Aligned::from(fs::read(path(name, "gguf")).unwrap());
-    let size = usize::try_from(pagelm::probe(file.bytes()).unwrap().model_mem_size).unwrap();
+    let size = pagelm::probe(file.bytes()).unwrap().model_mem_size;
     let mut mem = Aligned::zeroed(size);
     f("plain", &mut Model::load(file.bytes_mut(), mem.bytes_mut()).unwrap());
     assert!(pagelm::probe(file.bytes()).unwrap().packed, "loading packs in place");

@@ -72,7 +72,7 @@ fn partials() -> Partials {
 
 fn with_model<T>(f: impl FnOnce(&Model) -> T) -> T {
     let mut file = Aligned::from(data("nano-sort.f32.gguf"));
-    let size = usize::try_from(pagelm::probe(file.bytes()).unwrap().model_mem_size).unwrap();
+    let size = pagelm::probe(file.bytes()).unwrap().model_mem_size;
     let mut mem = Aligned::zeroed(size);
     f(&Model::load(file.bytes_mut(), mem.bytes_mut()).unwrap())
 }
@@ -133,10 +133,10 @@ fn trace(model: &Model, ids: &[u32], n_batch: usize) -> BTreeMap<String, Vec<f32
     let net = model.as_gpt2().unwrap();
     let Config { n_ctx, n_layer, .. } = *net.config();
     let mut count = Reserve::count();
-    State::lay(&mut count, net.config(), n_ctx, n_batch).unwrap();
-    let mut mem = Aligned::zeroed(count.used());
-    let mut carve = Reserve::carve(mem.bytes_mut()).unwrap();
-    let mut state = State::lay(&mut carve, net.config(), n_ctx, n_batch).unwrap();
+    State::lay(&mut count, net.config(), n_ctx, n_batch);
+    let mut mem = Aligned::zeroed(count.finish().unwrap());
+    let mut carve = Reserve::carve(mem.bytes_mut());
+    let mut state = State::lay(&mut carve, net.config(), n_ctx, n_batch);
     let mut traced = BTreeMap::<String, Vec<f32>>::new();
     for (i, ids) in ids.chunks(n_batch).enumerate() {
         let batch = Batch { ids, pos: i * n_batch, logits_from: 0 };

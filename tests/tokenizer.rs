@@ -118,7 +118,7 @@ fn gpt2s_vocabulary_in_short() {
         assert!(t.is_control(50256) && !t.is_control(50255));
         assert!(
             t.decode(50257, &mut |_| ())
-                .is_err_and(|e| e == Error::BadToken { id: 50257, n_vocab: 50257 })
+                .is_err_and(|e| e == Error::BadToken { id: 50257 })
         );
     });
 }
@@ -247,8 +247,8 @@ fn encode_stops_at_the_first_error_and_needs_all_its_work() {
         let text = b"one two three";
         let need = Tokenizer::work_size(text.len());
         let short = t.encode(text, false, &mut vec![0; need - 1], &mut |_| Ok(()));
-        let (need_bytes, have) = (4 * need as u64, 4 * (need as u64 - 1));
-        assert_eq!(short, Err(Error::OutOfMemory { need: need_bytes, have }));
+        let (need_bytes, have) = (4 * need, 4 * (need - 1));
+        assert_eq!(short, Err(Error::OutOfMemory { need: need_bytes }));
         let mut given = 0;
         let full = t.encode(text, false, &mut vec![0; need], &mut |_| {
             given += 1;

@@ -42,7 +42,7 @@ pub(super) fn params(c: &pagelm_session_params) -> Result<SessionParams> {
     let when_full = match c.when_full {
         PAGELM_WHEN_FULL_STOP => WhenFull::Stop,
         PAGELM_WHEN_FULL_SLIDE => WhenFull::Slide,
-        _ => return Err(Error::BadParam { name: "when_full" }),
+        _ => return Err(Error::BadParam { name: &"when_full" }),
     };
     Ok(SessionParams {
         n_ctx: c.n_ctx,

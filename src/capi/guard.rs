@@ -351,13 +351,13 @@ impl Block {
         const { assert!(align_of::<H>() <= crate::arena::BLOCK_ALIGN) };
         let p = mem.cast::<u8>();
         if p.is_null() {
-            return Err(Error::Null { name: "mem" });
+            return Err(Error::Null { name: &"mem" });
         }
         if !p.addr().is_multiple_of(crate::arena::BLOCK_ALIGN) {
             return Err(Error::Misaligned);
         }
         if have < need {
-            return Err(Error::OutOfMemory { need, have });
+            return Err(Error::OutOfMemory { need });
         }
         Span::new(p, have, "mem")?;
         Ok(Self { p, size: need })
@@ -421,7 +421,7 @@ pub(super) unsafe fn cleared<'a, T: Pod>(
 
 /// An error if `flags` holds bits that this build does not know.
 pub(super) fn only(flags: u32, known: u32) -> Result<()> {
-    if flags & !known == 0 { Ok(()) } else { Err(Error::BadParam { name: "flags" }) }
+    if flags & !known == 0 { Ok(()) } else { Err(Error::BadParam { name: &"flags" }) }
 }
 
 /// An error if a buffer of `have` elements is too small for `need`.
@@ -429,5 +429,5 @@ pub(super) fn fits(need: usize, have: usize) -> Result<()> {
     if need <= have {
         return Ok(());
     }
-    Err(Error::BufferTooSmall { need, have })
+    Err(Error::BufferTooSmall { need })
 }

@@ -72,7 +72,7 @@ pub(super) unsafe fn ready(handle: *const pagelm_model) -> Result<Ready> {
     match &it.state {
         State::Ready(model) => Ok(Ready { model, life: it.life, mem: it.mem, file: it.file.span }),
         State::Loading(_) => Err(Error::NotLoaded),
-        State::Neither => Err(Error::DeadHandle { name: "model" }),
+        State::Neither => Err(Error::DeadHandle { name: &"model" }),
     }
 }
 
@@ -219,7 +219,7 @@ pub unsafe extern "C" fn pagelm_model_init(
 ) -> i32 {
     let init = || {
         if available > file_size {
-            return Err(Error::BadParam { name: "available" });
+            return Err(Error::BadParam { name: &"available" });
         }
         // SAFETY: the header's conventions; `head` is used no more once the weights are touched.
         let (head, mut out) =
@@ -253,7 +253,7 @@ pub unsafe extern "C" fn pagelm_model_advance(
         let (loading, size) = unsafe { alive(model) }
             .map(|it| (matches!(it.state, State::Loading(_)), it.file.size))?;
         if available > size {
-            return Err(Error::BadParam { name: "available" });
+            return Err(Error::BadParam { name: &"available" });
         }
         if !loading {
             // Sessions may hold references to a ready model: it must not be borrowed for writing.

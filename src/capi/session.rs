@@ -43,7 +43,7 @@ unsafe fn check(handle: *const pagelm_session) -> Result<()> {
     if unsafe { model::ready(model) }?.life == life {
         Ok(())
     } else {
-        Err(Error::DeadHandle { name: "model" })
+        Err(Error::DeadHandle { name: &"model" })
     }
 }
 
@@ -236,7 +236,7 @@ pub unsafe extern "C" fn pagelm_session_set_logit_bias(
         let (ids, bias) = unsafe { (it.read(ids, n, "ids")?, it.read(bias, n, "bias")?) };
         let mut pairs = [(0u32, 0f32); MAX_BIAS];
         let list =
-            pairs.get_mut(..n).ok_or(Error::Full { what: "logit bias", max: MAX_BIAS as u32 })?;
+            pairs.get_mut(..n).ok_or(Error::Full { what: &"logit bias", max: MAX_BIAS as u32 })?;
         for (pair, both) in list.iter_mut().zip(ids.iter().zip(bias)) {
             *pair = (*both.0, *both.1);
         }
@@ -480,7 +480,7 @@ pub unsafe extern "C" fn pagelm_session_top_logprobs(
         a.apart(b, "logprobs")?;
         // The core's own checks first, so that a failure writes nothing.
         if n > it.session.logits()?.len() {
-            return Err(Error::BadParam { name: "n" });
+            return Err(Error::BadParam { name: &"n" });
         }
         // SAFETY: the header's conventions; the two are apart.
         let (ids, logprobs) =

@@ -54,7 +54,7 @@ impl<'a> Gguf<'a> {
         let data_start = if n_tensors == 0 { end } else { align_up(end, alignment)? };
         let file_size = data_start.checked_add(data_size).ok_or(Error::TooLarge)?;
         if data_start > file.len() {
-            return Err(Error::Truncated { offset: file.len(), need: data_start });
+            return Err(Error::Truncated { need: data_start });
         }
         Ok(Self { file, packed, n_kv, n_tensors, kv_start, tensors_start, data_start, file_size })
     }
@@ -125,7 +125,7 @@ fn check_metadata(cursor: &mut Cursor<'_>, n_kv: usize) -> Result<usize> {
             alignment = stated
                 .filter(|a| a.is_power_of_two() && (8..=MAX_ALIGNMENT).contains(a))
                 .ok_or_else(|| {
-                here.corrupt("general.alignment is not a power of two from 8 to 65536")
+                here.corrupt(Flaw::Alignment)
             })?;
         }
     }
@@ -140,7 +140,7 @@ fn check_tensors(cursor: &mut Cursor<'_>, n_tensors: usize, alignment: usize) ->
         let here = *cursor;
         let info = tensor_info(cursor, 0)?;
         if info.offset != next {
-            return Err(here.corrupt("a tensor's data does not follow the one before it"));
+            return Err(here.corrupt(Flaw::TensorOrder));
         }
         end = next.checked_add(info.size).ok_or(Error::TooLarge)?;
         next = align_up(end, alignment)?;
@@ -210,7 +210,7 @@ fn tensor_info<'a>(cursor: &mut Cursor<'a>, data_start: usize) -> Result<TensorI
     let name = cursor.string()?;
     let n_dims = cursor.u32()?;
     if n_dims == 0 || n_dims > MAX_DIMS {
-        return Err(here.corrupt("a tensor has no dimension or more than four"));
+        return Err(here.corrupt(Flaw::TensorDims));
     }
     let cols = cursor.size()?;
     let mut rows = 1usize;
@@ -223,10 +223,10 @@ fn tensor_info<'a>(cursor: &mut Cursor<'a>, data_start: usize) -> Result<TensorI
         .ok_or(Error::UnsupportedType { offset: described_at, ggml_type })?;
     let row_bytes = dtype
         .row_bytes(cols)
-        .ok_or_else(|| here.corrupt("a tensor's rows are not whole blocks of its type"))?;
+        .ok_or_else(|| here.corrupt(Flaw::TensorBlocks))?;
     let size = row_bytes.checked_mul(rows).ok_or(Error::TooLarge)?;
     if size == 0 {
-        return Err(here.corrupt("a tensor has a dimension of size 0"));
+        return Err(here.corrupt(Flaw::TensorEmpty));
     }
     let offset = data_start.checked_add(cursor.size()?).ok_or(Error::TooLarge)?;
     Ok(TensorInfo { name, described_at, n_dims, rows, cols, dtype, offset, size })

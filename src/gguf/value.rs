@@ -190,11 +190,11 @@ impl<'a> Cursor<'a> {
     }
 
     fn truncated(&self, more: usize) -> Error {
-        Error::Truncated { offset: self.pos, need: self.pos.saturating_add(more) }
+        Error::Truncated { need: self.pos.saturating_add(more) }
     }
 
     pub(super) fn corrupt(&self, what: &'static str) -> Error {
-        Error::Corrupt { offset: self.pos, what }
+        Error::Corrupt { offset: self.pos, flaw }
     }
 
     fn bytes(&mut self, n: usize) -> Result<&'a [u8]> {
@@ -229,7 +229,7 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn tag(&mut self) -> Result<Tag> {
         let here = *self;
-        Tag::from_u32(self.u32()?).ok_or_else(|| here.corrupt("an unknown type of metadata value"))
+        Tag::from_u32(self.u32()?).ok_or_else(|| here.corrupt(Flaw::MetadataType))
     }
 
     /// Reads, and so checks, one value.
@@ -265,7 +265,7 @@ impl<'a> Cursor<'a> {
                     self.string()?;
                 }
             }
-            None => return Err(here.corrupt("an array of arrays")),
+            None => return Err(here.corrupt(Flaw::NestedArray)),
         }
         Ok(Array { file: self.file, start, tag, len })
     }

@@ -48,16 +48,16 @@ impl Config {
         let n_embd = keys.size("embedding_length")?;
         let n_head = keys.size("attention.head_count")?;
         if !n_embd.is_multiple_of(n_head.max(1)) {
-            return Err(Error::BadValue { key: "attention.head_count" });
+            return Err(Error::BadValue { key: &"attention.head_count" });
         }
         let activation = match keys.text("activation_function") {
             None => Activation::GeluTanh,
             Some(name) => {
-                Activation::from_name(name).ok_or(Error::BadValue { key: "activation_function" })?
+                Activation::from_name(name).ok_or(Error::BadValue { key: &"activation_function" })?
             }
         };
         let embedding = gguf.tensors().find(|t| t.name == b"token_embd.weight");
-        let missing = Error::MissingTensor { name: "token_embd.weight", layer: u32::MAX };
+        let missing = Error::MissingTensor { name: &"token_embd.weight", layer: NO_LAYER };
         let n_vocab =
             usize::try_from(embedding.ok_or(missing)?.rows).map_err(|_| Error::TooLarge)?;
         Ok(Self {
@@ -132,7 +132,7 @@ impl<'a> Gpt2<'a> {
         let config = Config::read(gguf)?;
         // Every layer has tensors of its own, so a file of n tensors has no more than n layers.
         if config.n_layer > gguf.n_tensors() {
-            return Err(Error::BadValue { key: "block_count" });
+            return Err(Error::BadValue { key: &"block_count" });
         }
         let slots = r.take(config.n_layer * LAYER_TENSORS.len() + MODEL_TENSORS.len());
         if r.carved()? {
@@ -190,8 +190,8 @@ fn bind(config: &Config, gguf: &Gguf<'_>, slots: &mut [Slot]) -> Result<()> {
     for info in gguf.tensors() {
         if let Some(slot) = place(config, info.name).and_then(|i| slots.get_mut(i)) {
             if slot.is_some() {
-                let what = "a tensor is described twice";
-                return Err(Error::Corrupt { offset: info.described_at, what });
+                let flaw = Flaw::TensorTwice;
+                return Err(Error::Corrupt { offset: info.described_at, flaw });
             }
             *slot = Slot::new(&info)?;
         }

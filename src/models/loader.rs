@@ -23,7 +23,7 @@ pub(super) fn check_file(gguf: &Gguf<'_>, file: &[u8], size: usize) -> Result<()
         return Err(Error::Misaligned);
     }
     if size < gguf.file_size() {
-        return Err(Error::Truncated { offset: size, need: gguf.file_size() });
+        return Err(Error::Truncated { need: gguf.file_size() });
     }
     Ok(())
 }
@@ -70,7 +70,7 @@ impl<'a> Loader<'a> {
         lay(&mut count, &gguf)?;
         let need = count.finish()?.max(pack_scratch_size(&gguf)?);
         if mem.len() < need {
-            return Err(Error::OutOfMemory { need, have: mem.len() });
+            return Err(Error::OutOfMemory { need });
         }
         lay(&mut Reserve::carve(mem), &gguf)?;
         let (next, packed) = (gguf.first_tensor(), gguf.is_packed());
@@ -86,7 +86,7 @@ impl<'a> Loader<'a> {
     /// there than before.
     pub fn advance(&mut self, arrived: &mut [u8]) -> Result<bool> {
         if arrived.len() < self.arrived {
-            return Err(Error::BadParam { name: "available" });
+            return Err(Error::BadParam { name: &"available" });
         }
         self.arrived = arrived.len();
         while let Some((info, after)) = self.next.read(arrived) {

@@ -155,10 +155,10 @@ pub fn probe(bytes: &[u8]) -> Result<ModelInfo> {
 fn lay<'a>(r: &mut Reserve<'a>, gguf: &Gguf<'a>) -> Result<(Net<'a>, Tokenizer<'a>)> {
     let (offset, name) = match gguf.get("general.architecture") {
         Some(value) => {
-            let name = value.as_str().ok_or(Error::BadValue { key: "general.architecture" })?;
+            let name = value.as_str().ok_or(Error::BadValue { key: &"general.architecture" })?;
             (name.as_ptr().addr().wrapping_sub(gguf.file().as_ptr().addr()), name)
         }
-        None => return Err(Error::MissingKey { key: "general.architecture" }),
+        None => return Err(Error::MissingKey { key: &"general.architecture" }),
     };
     let net = match name {
         #[cfg(feature = "gpt2")]
@@ -257,7 +257,7 @@ impl<'a> Model<'a> {
     pub fn from_packed(file: &'a [u8], mem: &'a mut [u8]) -> Result<Self> {
         let gguf = Gguf::parse(file)?;
         if !gguf.is_packed() {
-            let what = "a plain GGUF file in read-only memory; pack it first";
+            let what = &"a plain GGUF file in read-only memory; pack it first";
             return Err(Error::Unsupported { what });
         }
         check_file(&gguf, file, file.len())?;
@@ -277,7 +277,7 @@ impl<'a> Model<'a> {
         let (net, tokenizer) = lay(r, gguf)?;
         let info = net.info(gguf, &tokenizer, 0);
         if tokenizer.n_vocab() > info.n_vocab as usize {
-            return Err(Error::BadShape { name: "token_embd.weight", layer: u32::MAX });
+            return Err(Error::BadShape { name: &"token_embd.weight", layer: NO_LAYER });
         }
         let fingerprint = fingerprint(gguf);
         Ok(Self { net, tokenizer, info, isa: Isa::detect(), fingerprint })
@@ -396,7 +396,7 @@ impl<'a> Model<'a> {
             #[cfg(feature = "rnn")]
             (Net::Rnn(net), State::Rnn(state)) => {
                 if !net.config().is_language_model() {
-                    let what = "text from a model that is no language model; use predict";
+                    let what = &"text from a model that is no language model; use predict";
                     return Err(Error::Unsupported { what });
                 }
                 let (n, from) = (batch.ids.len(), batch.logits_from);

@@ -135,7 +135,7 @@ pub fn dequantize_row(dtype: DType, src: &[u8], dst: &mut [core::primitive::f32]
 fn check_row(dtype: DType, cols: usize, bytes: usize) -> Result<()> {
     match dtype.row_bytes(cols) {
         Some(need) if need == bytes => Ok(()),
-        _ => Err(Error::BadParam { name: "row" }),
+        _ => Err(Error::BadParam { name: &"row" }),
     }
 }
 

@@ -72,7 +72,7 @@ pub fn pack_group(dtype: DType, rows: &[u8], group: &mut [u8]) -> Result<()> {
     let (scale_bytes, word_bytes) = unit(dtype);
     let fits = rows.len().is_multiple_of(GROUP * (scale_bytes + word_bytes));
     if rows.len() != group.len() || !fits {
-        return Err(Error::BadParam { name: "group" });
+        return Err(Error::BadParam { name: &"group" });
     }
     for_each_piece(dtype, row_bytes, |from, to, n| {
         if let (Some(dst), Some(src)) = (group.get_mut(to..to + n), rows.get(from..from + n)) {
@@ -96,7 +96,7 @@ pub fn pack_in_place(
     scratch: PackScratch<'_>,
 ) -> Result<()> {
     let row_bytes =
-        dtype.row_bytes(cols).filter(|&n| n > 0).ok_or(Error::BadParam { name: "cols" })?;
+        dtype.row_bytes(cols).filter(|&n| n > 0).ok_or(Error::BadParam { name: &"cols" })?;
     for (i, row) in data.chunks_exact(row_bytes).enumerate() {
         if !row_is_finite(dtype, row) {
             return Err(Error::NotFinite { offset: i * row_bytes });
@@ -106,7 +106,7 @@ pub fn pack_in_place(
         return Ok(());
     }
     let group_bytes = row_bytes * GROUP;
-    let too_small = Error::OutOfMemory { need: group_bytes, have: scratch.len() };
+    let too_small = Error::OutOfMemory { need: group_bytes };
     let scratch = scratch.get_mut(..group_bytes).ok_or(too_small)?;
     for group in data.chunks_exact_mut(group_bytes) {
         scratch.copy_from_slice(group);
@@ -125,7 +125,7 @@ pub fn dequantize_packed_row(
     row: usize,
     dst: &mut [f32],
 ) -> Result<()> {
-    const BAD: Error = Error::BadParam { name: "group" };
+    const BAD: Error = Error::BadParam { name: &"group" };
     // A unit of one row, gathered: at most the largest block.
     let mut gathered = [0u8; 64];
     let (scale_bytes, word_bytes) = unit(dtype);

@@ -117,7 +117,7 @@ impl<'m> Session<'m> {
     pub fn new(model: &'m Model<'m>, mem: &'m mut [u8], params: &SessionParams) -> Result<Self> {
         let (need, have) = (Self::mem_size(model, params)?, mem.len());
         if have < need {
-            return Err(Error::OutOfMemory { need, have });
+            return Err(Error::OutOfMemory { need });
         }
         let mem = mem.get_mut(..need).ok_or(Error::Internal)?;
         mem.fill(0);
@@ -173,12 +173,12 @@ impl<'m> Session<'m> {
     /// [`Error::BadParam`] for what is not finite; nothing has changed then.
     pub fn set_logit_bias(&mut self, bias: &[(u32, f32)]) -> Result<()> {
         if bias.len() > MAX_BIAS {
-            return Err(Error::Full { what: "logit bias", max: MAX_BIAS as u32 });
+            return Err(Error::Full { what: &"logit bias", max: MAX_BIAS as u32 });
         }
         for (id, value) in bias {
             self.check_id(*id)?;
             if !value.is_finite() {
-                return Err(Error::BadParam { name: "logit bias" });
+                return Err(Error::BadParam { name: &"logit bias" });
             }
         }
         for ((slot, value), new) in self.bias_ids.iter_mut().zip(self.bias.iter_mut()).zip(bias) {
@@ -221,7 +221,7 @@ impl<'m> Session<'m> {
             return Err(Error::NoTokenizer);
         }
         if text.len() > self.sizes.max_text {
-            return Err(Error::TextTooLong { len: text.len(), max: self.sizes.max_text });
+            return Err(Error::TextTooLong { max: self.sizes.max_text });
         }
         let room = self.room();
         let waiting = self.head.n_queued as usize;
@@ -267,7 +267,7 @@ impl<'m> Session<'m> {
     fn fed(&mut self, n: usize, room: usize) -> Result<()> {
         if n > room {
             let max = self.sizes.n_ctx;
-            return Err(Error::PromptTooLong { len: max - room + n, max });
+            return Err(Error::PromptTooLong { len: max - room + n });
         }
         self.head.n_queued += n as u32;
         if n > 0 {
@@ -278,9 +278,9 @@ impl<'m> Session<'m> {
 
     fn check_id(&self, id: u32) -> Result<()> {
         match self.model.info().n_vocab {
-            0 => Err(Error::Unsupported { what: "tokens for a model of vectors; use predict" }),
+            0 => Err(Error::Unsupported { what: &"tokens for a model of vectors; use predict" }),
             n_vocab if id < n_vocab => Ok(()),
-            n_vocab => Err(Error::BadToken { id, n_vocab }),
+            n_vocab => Err(Error::BadToken { id }),
         }
     }
 
@@ -312,7 +312,7 @@ impl<'m> Session<'m> {
         if n_past >= n_ctx {
             if self.can_fill_up() {
                 let len = n_past + self.head.n_queued as usize;
-                return Err(Error::PromptTooLong { len, max: n_ctx });
+                return Err(Error::PromptTooLong { len });
             }
             if self.model.has_positions() {
                 self.slide();
@@ -423,7 +423,7 @@ impl<'m> Session<'m> {
     pub fn accept(&mut self, id: u32) -> Result<Step> {
         self.check_id(id)?;
         let queued = self.head.n_queued as usize;
-        let full = Error::PromptTooLong { len: queued + 1, max: self.sizes.n_ctx };
+        let full = Error::PromptTooLong { len: queued + 1 };
         *self.queue.get_mut(queued).ok_or(full)? = id;
         self.head.n_queued += 1;
         self.head.n_generated += 1;

@@ -53,7 +53,7 @@ impl Sizes {
         let or = |n: u32, default: usize| if n == 0 { default } else { n as usize };
         let n_ctx = or(params.n_ctx, info.n_ctx as usize);
         if model.has_positions() && n_ctx > info.n_ctx as usize {
-            return Err(Error::BadParam { name: "n_ctx" });
+            return Err(Error::BadParam { name: &"n_ctx" });
         }
         let n_batch = match model.whole_input() {
             Whole::No => or(params.n_batch, 16).min(n_ctx),

@@ -20,7 +20,7 @@ pub struct Predict {
 
 impl<'m> Session<'m> {
     fn rnn(&self) -> Result<&'m Rnn<'m>> {
-        let what = "predict with a transformer; feed its tokens";
+        let what = &"predict with a transformer; feed its tokens";
         self.model.as_rnn().ok_or(Error::Unsupported { what })
     }
 
@@ -58,12 +58,12 @@ impl<'m> Session<'m> {
     pub fn predict(&mut self, input: &[f32], how: Predict, out: &mut [f32]) -> Result<usize> {
         let config = self.rnn()?.config();
         if config.n_vocab > 0 {
-            let what = "vectors for a model of tokens; use predict_ids";
+            let what = &"vectors for a model of tokens; use predict_ids";
             return Err(Error::Unsupported { what });
         }
         let (len, width) = (input.len(), config.n_input);
         if !len.is_multiple_of(width) {
-            let what = "numbers long, which is no multiple of the model's";
+            let what = &"numbers long, which is no multiple of the model's";
             return Err(Error::BadInput { len, what, n: width });
         }
         self.predict_steps(Input::Vectors(input), len / width, how, out)
@@ -89,7 +89,7 @@ impl<'m> Session<'m> {
         let (net, have) = (self.rnn()?, out.len());
         self.check_steps(n, how)?;
         let need = self.predict_len(n, how.every_step)?;
-        let too_small = Error::BufferTooSmall { need, have };
+        let too_small = Error::BufferTooSmall { need };
         let out = out.get_mut(..need).ok_or(too_small)?;
         // A batch of fed tokens begins anew behind this, and logits were of another state.
         (self.head.batch, self.head.logits_rows) = (0, 0);
@@ -127,7 +127,7 @@ impl<'m> Session<'m> {
     fn check_steps(&self, n: usize, how: Predict) -> Result<()> {
         let bad = |what, need| Err(Error::BadInput { len: n, what, n: need });
         if how.stateful && self.rnn()?.config().bidirectional {
-            let what = "a stateful call of a bidirectional model: it needs its whole input";
+            let what = &"a stateful call of a bidirectional model: it needs its whole input";
             return Err(Error::Unsupported { what });
         }
         match self.model.whole_input() {
@@ -157,7 +157,7 @@ impl<'m> Session<'m> {
     /// [`Error::BufferTooSmall`]; [`Error::Unsupported`] for a transformer.
     pub fn read_state(&mut self, out: &mut [f32]) -> Result<usize> {
         let (len, have) = (self.state_len()?, out.len());
-        let too_small = Error::BufferTooSmall { need: len, have };
+        let too_small = Error::BufferTooSmall { need: len };
         let out = out.get_mut(..len).ok_or(too_small)?;
         out.copy_from_slice(self.rnn_state()?.kept);
         Ok(len)
@@ -174,11 +174,11 @@ impl<'m> Session<'m> {
     pub fn write_state(&mut self, state: &[f32]) -> Result<()> {
         let (len, need) = (state.len(), self.state_len()?);
         if len != need {
-            let what = "numbers long, and the state has";
+            let what = &"numbers long, and the state has";
             return Err(Error::BadInput { len, what, n: need });
         }
         if !state.iter().all(|v| v.is_finite()) {
-            return Err(Error::BadParam { name: "state" });
+            return Err(Error::BadParam { name: &"state" });
         }
         (self.head.batch, self.head.logits_rows) = (0, 0);
         self.rnn_state()?.kept.copy_from_slice(state);

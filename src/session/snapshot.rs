@@ -69,7 +69,7 @@ impl Session<'_> {
     pub fn snapshot(&mut self, out: &mut [u8]) -> Result<usize> {
         let size = self.snapshot_size()?;
         let (need, have) = (size, out.len());
-        let mut rest = out.get_mut(..size).ok_or(Error::BufferTooSmall { need, have })?;
+        let mut rest = out.get_mut(..size).ok_or(Error::BufferTooSmall { need })?;
         let preamble = self.preamble(size);
         let mut write = |bytes: &[u8]| {
             let n = bytes.len().min(rest.len());
@@ -104,7 +104,7 @@ impl Session<'_> {
     /// [`Error::BadSnapshot`] if it is of another model, another context size
     /// or damaged; the session is as it was then.
     pub fn restore(&mut self, snapshot: &[u8]) -> Result<()> {
-        let short = Error::BadSnapshot { what: "it is cut short" };
+        let short = Error::BadSnapshot { what: &"it is cut short" };
         let (bytes, rest) = snapshot.split_at_checked(size_of::<Preamble>()).ok_or(short)?;
         let preamble: Preamble = bytemuck::try_pod_read_unaligned(bytes).map_err(|_| short)?;
         self.check_preamble(&preamble, snapshot.len())?;
@@ -114,7 +114,7 @@ impl Session<'_> {
         let before = core::mem::replace(&mut self.head, head);
         if self.snapshot_size().ok() != Some(snapshot.len()) {
             self.head = before;
-            return Err(Error::BadSnapshot { what: "its length does not fit its contents" });
+            return Err(Error::BadSnapshot { what: &"its length does not fit its contents" });
         }
         let mut rest = rest;
         self.visit(&mut |bytes| {
@@ -153,7 +153,7 @@ impl Session<'_> {
             && head.token <= self.model.info().n_vocab
             && head.sampling.check().is_ok();
         if !possible {
-            return Err(Error::BadSnapshot { what: "a number in it is out of range" });
+            return Err(Error::BadSnapshot { what: &"a number in it is out of range" });
         }
         head.batch = 0;
         head.cursor = Cursor::default();

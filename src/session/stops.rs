@@ -41,13 +41,13 @@ impl<'a> Stops<'a> {
 
     pub(super) fn add(&mut self, stop: &[u8]) -> Result<()> {
         if stop.is_empty() {
-            return Err(Error::BadParam { name: "stop string" });
+            return Err(Error::BadParam { name: &"stop string" });
         }
         let start = self.counts.bytes as usize;
         let free = self.text.get_mut(start..start + stop.len());
         let end = self.ends.get_mut(self.counts.strings as usize);
         let (Some(free), Some(end)) = (free, end) else {
-            return Err(Error::Full { what: "stop string", max: MAX_STOPS as u32 });
+            return Err(Error::Full { what: &"stop string", max: MAX_STOPS as u32 });
         };
         free.copy_from_slice(stop);
         self.counts.bytes += stop.len() as u32;
@@ -57,7 +57,7 @@ impl<'a> Stops<'a> {
     }
 
     pub(super) fn add_token(&mut self, id: u32) -> Result<()> {
-        let full = Error::Full { what: "stop token", max: MAX_STOP_TOKENS as u32 };
+        let full = Error::Full { what: &"stop token", max: MAX_STOP_TOKENS as u32 };
         *self.tokens.get_mut(self.counts.tokens as usize).ok_or(full)? = id;
         self.counts.tokens += 1;
         Ok(())

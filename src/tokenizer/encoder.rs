@@ -126,7 +126,7 @@ impl Tokenizer<'_> {
             _ if u32::try_from(text.len()).is_err() => return Err(Error::TooLarge),
             Kind::Bpe if work.len() < need => {
                 let bytes = |n: usize| n.saturating_mul(4);
-                return Err(Error::OutOfMemory { need: bytes(need), have: bytes(work.len()) });
+                return Err(Error::OutOfMemory { need: bytes(need) });
             }
             _ => {}
         }
@@ -248,7 +248,7 @@ impl Tokenizer<'_> {
             return Err(Error::NoTokenizer);
         }
         if id as usize >= self.n_vocab {
-            return Err(Error::BadToken { id, n_vocab: self.n_vocab as u32 });
+            return Err(Error::BadToken { id });
         }
         let text = self.vocab.text(id);
         match self.vocab.kind(id) {

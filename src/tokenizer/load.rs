@@ -198,7 +198,7 @@ impl<'a> Source<'a> {
             b"gpt2" => Kind::Bpe,
             b"pagelm.pieces" => Kind::Pieces,
             _ => {
-                let what = "this tokenizer.ggml.model; gpt2 and pagelm.pieces are";
+                let what = &"this tokenizer.ggml.model; gpt2 and pagelm.pieces are";
                 return Err(Error::Unsupported { what });
             }
         };
@@ -259,8 +259,8 @@ impl<'a> Source<'a> {
             let is_piece = self.kind == Kind::Pieces && token.is_piece();
             let limit = if is_piece || token.is_special() { MAX_PIECE } else { MAX_TOKEN };
             if token.text.len() > limit {
-                let what = "a token is longer than 1024 bytes (a special one or a piece: 256)";
-                return Err(Error::Corrupt { offset: token.offset, what });
+                let flaw = Flaw::TokenLength;
+                return Err(Error::Corrupt { offset: token.offset, flaw });
             }
             sizes.pieces += usize::from(is_piece);
             if let (true, Some(&first)) = (token.is_special(), token.text.first()) {
@@ -339,8 +339,8 @@ impl<'a> Source<'a> {
             if token.text.is_empty() || by_text.insert(token.id) {
                 return Ok(());
             }
-            let what = "a token has the same text as another, or is made to collide with many";
-            Err(Error::Corrupt { offset: token.offset, what })
+            let flaw = Flaw::TokenTwice;
+            Err(Error::Corrupt { offset: token.offset, flaw })
         })?;
         Ok(by_text)
     }

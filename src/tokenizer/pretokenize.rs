@@ -22,7 +22,7 @@ impl Pre {
     pub(super) fn from_name(name: Option<&[u8]>) -> Result<Self> {
         match name {
             None | Some(b"gpt-2" | b"gpt2" | b"default" | b"") => Ok(Self::Gpt2),
-            Some(_) => Err(Error::Unsupported { what: "this tokenizer.ggml.pre; gpt-2 is" }),
+            Some(_) => Err(Error::Unsupported { what: &"this tokenizer.ggml.pre; gpt-2 is" }),
         }
     }
 

@@ -76,10 +76,10 @@ pub fn load<R>(file: &[u8], then: impl FnOnce(&Tokenizer) -> R) -> Result<R> {
     let gguf = Gguf::parse(file)?;
     let mut count = Reserve::count();
     Tokenizer::lay(&mut count, &gguf)?;
-    let mut memory = vec![0xA5A5_A5A5_A5A5_A5A5u64; count.used().div_ceil(8)];
-    let mut carve = Reserve::carve(bytemuck::cast_slice_mut(&mut memory))?;
+    let mut memory = vec![0xA5A5_A5A5_A5A5_A5A5u64; count.finish()?.div_ceil(8)];
+    let mut carve = Reserve::carve(bytemuck::cast_slice_mut(&mut memory));
     let tokenizer = Tokenizer::lay(&mut carve, &gguf)?;
-    assert_eq!(carve.used(), count.used());
+    assert_eq!(carve.finish(), count.finish());
     Ok(then(&tokenizer))
 }
 

@@ -129,7 +129,7 @@ pub struct Config {
 impl Config {
     /// Reads the metadata, and of the tensors the shapes that it leaves open.
     pub(super) fn read(gguf: &Gguf<'_>, keys: &Keys<'_, '_>) -> Result<Self> {
-        let n_layer = keys.count("block_count")?.ok_or(Error::MissingKey { key: "block_count" })?;
+        let n_layer = keys.count("block_count")?.ok_or(Error::MissingKey { key: &"block_count" })?;
         let mut config = Self {
             cell: cell(keys, n_layer)?,
             candidate: activation(keys, candidate_key(keys))?.unwrap_or(Activation::Tanh),
@@ -171,13 +171,13 @@ impl Config {
             (_, Some(rows)) => rows,
             // Tied to the embedding.
             (n, None) if config.n_vocab == 0 => {
-                return Err(Error::MissingTensor { name: "dense.weight", layer: n as u32 - 1 });
+                return Err(Error::MissingTensor { name: &"dense.weight", layer: n as u32 - 1 });
             }
             (_, None) => config.n_vocab,
         };
         config.tied = config.n_dense > 0 && dense.last.is_none();
         if config.flatten > 0 && config.n_dense == 0 {
-            return Err(Error::BadValue { key: "flatten_steps" });
+            return Err(Error::BadValue { key: &"flatten_steps" });
         }
         config.widest = config.widest.max(config.n_output).max(config.n_hidden);
         Ok(config)
@@ -187,13 +187,13 @@ impl Config {
         match (keys.has("embedding_length"), keys.has("input_length")) {
             (true, false) => {
                 self.n_input = keys.size("embedding_length")?;
-                let missing = Error::MissingTensor { name: "token_embd.weight", layer: u32::MAX };
+                let missing = Error::MissingTensor { name: &"token_embd.weight", layer: NO_LAYER };
                 let table = gguf.tensors().find(|t| t.name == b"token_embd.weight");
                 self.n_vocab = narrow(table.ok_or(missing)?.rows)?;
             }
             (false, true) => self.n_input = keys.size("input_length")?,
-            (false, false) => return Err(Error::MissingKey { key: "embedding_length" }),
-            (true, true) => return Err(Error::BadValue { key: "input_length" }),
+            (false, false) => return Err(Error::MissingKey { key: &"embedding_length" }),
+            (true, true) => return Err(Error::BadValue { key: &"input_length" }),
         }
         Ok(())
     }
@@ -242,9 +242,9 @@ fn narrow(n: usize) -> Result<usize> {
 fn cell(keys: &Keys<'_, '_>, n_layer: usize) -> Result<Cell> {
     let order = |canonical: &[u8]| match keys.text("gate_order") {
         None if n_layer == 0 => Ok(()),
-        None => Err(Error::MissingKey { key: "gate_order" }),
+        None => Err(Error::MissingKey { key: &"gate_order" }),
         Some(order) if order == canonical => Ok(()),
-        Some(_) => Err(Error::BadValue { key: "gate_order" }),
+        Some(_) => Err(Error::BadValue { key: &"gate_order" }),
     };
     match keys.prefix() {
         "lstm." => order(b"ifgo").map(|()| Cell::Lstm),
@@ -252,8 +252,8 @@ fn cell(keys: &Keys<'_, '_>, n_layer: usize) -> Result<Cell> {
             order(b"rzn")?;
             let reset_after = match keys.get("reset_after") {
                 None if n_layer == 0 => true,
-                None => return Err(Error::MissingKey { key: "reset_after" }),
-                Some(value) => value.as_bool().ok_or(Error::BadValue { key: "reset_after" })?,
+                None => return Err(Error::MissingKey { key: &"reset_after" }),
+                Some(value) => value.as_bool().ok_or(Error::BadValue { key: &"reset_after" })?,
             };
             Ok(Cell::Gru { reset_after })
         }
@@ -300,16 +300,16 @@ pub(super) fn layers<'a>(
     const MAX: u64 = 1 << 24;
     let widths = array(keys, "hidden_lengths", n_layer)?;
     if widths.is_none() && n_layer > 0 {
-        return Err(Error::MissingKey { key: "hidden_lengths" });
+        return Err(Error::MissingKey { key: &"hidden_lengths" });
     }
     let both = array(keys, "bidirectional", n_layer)?;
     let mut both = both.into_iter().flat_map(|b| b.iter());
     Ok(widths.into_iter().flat_map(|w| w.iter()).map(move |width| {
         let width = width.as_u64().filter(|n| (1..=MAX).contains(n));
-        let width = width.ok_or(Error::BadValue { key: "hidden_lengths" })?;
+        let width = width.ok_or(Error::BadValue { key: &"hidden_lengths" })?;
         let both = match both.next() {
             None => false,
-            Some(value) => value.as_bool().ok_or(Error::BadValue { key: "bidirectional" })?,
+            Some(value) => value.as_bool().ok_or(Error::BadValue { key: &"bidirectional" })?,
         };
         Ok((width as usize, 1 + usize::from(both)))
     }))

@@ -136,8 +136,8 @@ impl<'a> Draft<'a> {
         for info in gguf.tensors() {
             let Some(slot) = self.place(config, info.name) else { continue };
             if slot.is_some() {
-                let what = "a tensor is described twice";
-                return Err(Error::Corrupt { offset: info.described_at, what });
+                let flaw = Flaw::TensorTwice;
+                return Err(Error::Corrupt { offset: info.described_at, flaw });
             }
             *slot = Slot::new(&info)?;
         }
@@ -163,7 +163,7 @@ impl<'a> Draft<'a> {
         match self.dense.get(config.n_input_dense..).and_then(|dense| dense.last()) {
             Some(last) if !last.weight.is_some() && last.input as usize != config.n_input => {
                 let layer = config.n_dense as u32 - 1;
-                Err(Error::MissingTensor { name: "dense.weight", layer })
+                Err(Error::MissingTensor { name: &"dense.weight", layer })
             }
             _ => Ok(()),
         }
