@@ -32,10 +32,10 @@ pub struct Args {
 #[derive(Serialize)]
 struct Memory {
     context: u32,
-    file: u64,
+    file: usize,
     model: usize,
     session: usize,
-    total: u64,
+    total: usize,
 }
 
 /// Runs the command.
@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     check_header(head.bytes()).map_err(|e| about(path, e))?;
     anyhow::ensure!(
-        on_disk >= gguf.file_size(),
+        on_disk >= gguf.file_size() as u64,
         "{}: the header asks for {} bytes and the file has {on_disk}; download it again",
         path.display(),
         gguf.file_size()
@@ -68,7 +68,7 @@ fn measure(path: &Path, head: &[u8], info: &ModelInfo, context: Option<u32>) -> 
     let params = SessionParams { n_ctx: context.unwrap_or(0), ..SessionParams::default() };
     let session = pagelm::Session::probe(head, &params).map_err(|e| about(path, e))?;
     let (file, model) = (info.file_size, info.model_mem_size);
-    let total = file + model as u64 + session as u64;
+    let total = file + model + session;
     Ok(Memory { context: context.unwrap_or(info.n_ctx), file, model, session, total })
 }
 

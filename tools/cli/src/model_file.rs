@@ -131,11 +131,9 @@ pub fn read_header(path: &Path) -> Result<(Aligned, u64)> {
 /// Checks a header as loading would: every tensor the model needs is there, in
 /// a shape that fits.
 pub fn check_header(head: &[u8]) -> pagelm::Result<()> {
-    let file_size = pagelm::gguf::Gguf::parse(head)?.file_size();
-    let file_size = usize::try_from(file_size).map_err(|_| Error::TooLarge)?;
     let info = pagelm::probe(head)?;
     let mut mem = Aligned::new(info.model_mem_size).map_err(|_| Error::TooLarge)?;
-    pagelm::Loader::new(head, file_size, mem.bytes_mut()).map(|_| ())
+    pagelm::Loader::new(head, info.file_size, mem.bytes_mut()).map(|_| ())
 }
 
 /// Parses `--isa`: `auto` is the best of this machine.

@@ -139,7 +139,7 @@ impl Tensors {
         let bytes = fs::read(path).unwrap();
         let gguf = pagelm::gguf::Gguf::parse(&bytes).unwrap();
         let tensors = gguf.tensors().map(|t| {
-            let (rows, cols) = (t.rows as usize, t.cols as usize);
+            let (rows, cols) = (t.rows, t.cols);
             let mut numbers = vec![0.0; rows * cols];
             let data = &bytes[t.range()];
             for (row, out) in
