@@ -16,7 +16,7 @@
  *
  * Errors. Functions that can fail return an int32_t: PAGELM_OK (0), another number above 0 that
  *   tells more (PAGELM_TOKEN, ...), or a PAGELM_ERROR_* below 0. Outputs are written on success
- *   only. pagelm_status_text has a sentence for every status; a pagelm_error, which may be NULL,
+ *   only. pagelm_status_text has words for every status; a pagelm_error, which may be NULL,
  *   receives the full story, and a session keeps its last one (pagelm_session_last_error).
  *   NULL, misaligned pointers, too little memory, overlapping memory, and handles that were never
  *   initialised, moved or overwritten are errors of their own. docs/ABI.md lists every status with
@@ -168,6 +168,9 @@
 
 // An area of memory that wraps around or ends outside of memory.
 #define PAGELM_ERROR_BAD_RANGE -34
+
+// An input or a state has another length than the model takes.
+#define PAGELM_ERROR_BAD_INPUT -35
 
 // No such token: the value of `bos` and `eos` where the model names none.
 #define PAGELM_NO_TOKEN 4294967295
@@ -334,12 +337,9 @@ extern "C" {
 // The version of the library: compare its major with that of PAGELM_ABI_VERSION.
 uint32_t pagelm_abi_version(void);
 
-// One sentence in English for a status, ended by a zero byte; never NULL, never to be freed.
+// A status in words: its constant's name, in small letters and without PAGELM_ERROR_ ("bad magic");
+// "unknown" for a number that is no status. Ended by a zero byte, never NULL, never to be freed.
 const char *pagelm_status_text(int32_t status);
-
-// The name of a status: its constant's, without PAGELM_ and ERROR_; "UNKNOWN" for another number.
-// As lasting as `pagelm_status_text`.
-const char *pagelm_status_name(int32_t status);
 
 // Reads a model file's header: what the model is, how long the file is, how much memory it needs.
 // `bytes`: the file's first `len` bytes, any alignment. PAGELM_MORE: the header is longer than

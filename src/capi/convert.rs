@@ -1,7 +1,6 @@
 //! Between the header's structures and the core's: field by field, no pointers.
 #![forbid(unsafe_code)]
 
-use super::guard;
 use super::types::*;
 use crate::error::{Error, Result};
 use crate::models::ModelInfo;
@@ -9,6 +8,7 @@ use crate::sample::Sampling;
 use crate::session::{Finish, SessionInfo, SessionParams, WhenFull};
 use crate::tokenizer::Kind;
 use bytemuck::Zeroable;
+use core::ffi::c_char;
 
 /// What the core says about a model; `mem_size` is the whole block's.
 pub(super) fn model_info(info: &ModelInfo, mem_size: usize) -> pagelm_model_info {
@@ -31,14 +31,14 @@ pub(super) fn model_info(info: &ModelInfo, mem_size: usize) -> pagelm_model_info
     c.model_mem_size = mem_size as u64;
     c.n_params = info.n_params as u64;
     c.work_per_token = info.work_per_token;
-    guard::append(&mut c.arch, 0, &info.arch);
-    guard::append(&mut c.name, 0, &info.name);
+    c.arch = info.arch.map(|byte| byte as c_char);
+    c.name = info.name.map(|byte| byte as c_char);
     c
 }
 
 /// The caller's parameters of a session.
 pub(super) fn params(c: &pagelm_session_params) -> Result<SessionParams> {
-    guard::only(c.flags, PAGELM_ALL_LOGITS)?;
+    only(c.flags, PAGELM_ALL_LOGITS)?;
     let when_full = match c.when_full {
         PAGELM_WHEN_FULL_STOP => WhenFull::Stop,
         PAGELM_WHEN_FULL_SLIDE => WhenFull::Slide,
@@ -55,7 +55,7 @@ pub(super) fn params(c: &pagelm_session_params) -> Result<SessionParams> {
 
 /// The caller's settings of the sampler.
 pub(super) fn sampling(c: &pagelm_sampling) -> Result<Sampling> {
-    guard::only(c.flags, PAGELM_IGNORE_EOS)?;
+    only(c.flags, PAGELM_IGNORE_EOS)?;
     Ok(Sampling {
         temperature: c.temperature,
         top_k: c.top_k,
@@ -87,4 +87,13 @@ pub(super) fn session_info(info: &SessionInfo) -> pagelm_session_info {
     c.work_left = info.work_left;
     c.work_done = info.work_done;
     c
+}
+
+/// An error if `flags` holds bits that this build does not know.
+fn only(flags: u32, known: u32) -> Result<()> {
+    if flags & !known == 0 {
+        Ok(())
+    } else {
+        Err(Error::BadParam { name: &"flags" })
+    }
 }

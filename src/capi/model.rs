@@ -6,15 +6,17 @@ use crate::arena::BLOCK_ALIGN;
 use crate::error::{Error, Result};
 use crate::models::{self, Loader, Model, ModelInfo};
 use crate::tokenizer::Tokenizer;
-use core::ffi::{CStr, c_char, c_void};
+use bytemuck::bytes_of;
+use core::ffi::{c_char, c_void};
 use core::mem::{self, offset_of};
+use core::slice;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::convert;
-use super::guard::{self, Block, Mark, Output, Span, StructOut};
+use super::guard::{self, Block, Guard, Mark, Span};
 use super::types::{
-    PAGELM_ABI_VERSION, PAGELM_MORE, PAGELM_OK, PAGELM_PARSE_SPECIAL, STATUS, UNKNOWN_STATUS,
-    pagelm_error, pagelm_model_info,
+    PAGELM_ABI_VERSION, PAGELM_MORE, PAGELM_OK, PAGELM_PARSE_SPECIAL, pagelm_error,
+    pagelm_model_info, status_text,
 };
 
 /// The kind of a model's mark.
@@ -35,7 +37,6 @@ pub struct pagelm_model {
 struct File {
     p: *mut u8,
     size: usize,
-    span: Span,
 }
 
 /// How far loading has come.
@@ -53,12 +54,12 @@ enum State {
 /// address from its own.
 static LIVES: AtomicU32 = AtomicU32::new(0);
 
-/// A ready model and what a session must know of it.
+/// A ready model and which life of its handle it is.
+#[derive(Clone, Copy)]
 pub(super) struct Ready {
     pub(super) model: &'static Model<'static>,
     pub(super) life: u32,
     pub(super) mem: Span,
-    pub(super) file: Span,
 }
 
 /// The ready model at `handle`.
@@ -66,25 +67,32 @@ pub(super) struct Ready {
 /// # Safety
 /// The header's conventions. The `'static` is as true as the caller's promise
 /// to keep the model's memory and file until its last session is used no more.
-pub(super) unsafe fn ready(handle: *const pagelm_model) -> Result<Ready> {
+#[inline(never)]
+pub(super) unsafe fn ready(g: &mut Guard, handle: *const pagelm_model) -> Option<Ready> {
     // SAFETY: the header's conventions.
-    let it: &'static pagelm_model = unsafe { alive(handle) }?;
-    match &it.state {
-        State::Ready(model) => Ok(Ready { model, life: it.life, mem: it.mem, file: it.file.span }),
-        State::Loading(_) => Err(Error::NotLoaded),
-        State::Neither => Err(Error::DeadHandle { name: &"model" }),
+    let it: &'static pagelm_model = unsafe { alive(g, handle) }?;
+    g.apart(it.mem, &"model");
+    g.apart(Span::of(it.file.p.addr(), it.file.size), &"model");
+    if let State::Ready(model) = &it.state {
+        return Some(Ready {
+            model,
+            life: it.life,
+            mem: it.mem,
+        });
     }
+    g.fail(Error::NotLoaded);
+    None
 }
 
 /// The handle, which may still be loading.
 ///
 /// # Safety
 /// As [`ready`].
-unsafe fn alive<'a>(handle: *const pagelm_model) -> Result<&'a pagelm_model> {
+unsafe fn alive<'a>(g: &mut Guard, handle: *const pagelm_model) -> Option<&'a pagelm_model> {
     // SAFETY: the header's conventions; a `Mark` is at that offset.
-    unsafe { guard::check_alive(handle, offset_of!(pagelm_model, mark), MAGIC, "model") }?;
+    let alive = unsafe { g.alive(handle, offset_of!(pagelm_model, mark), MAGIC) };
     // SAFETY: the mark says that `init` put a handle here and that it was not moved or overwritten.
-    Ok(unsafe { &*handle })
+    alive.then(|| unsafe { &*handle })
 }
 
 impl pagelm_model {
@@ -96,42 +104,51 @@ impl pagelm_model {
         let State::Loading(loader) = &mut self.state else {
             return Ok(PAGELM_OK);
         };
-        // SAFETY: the header's conventions; the reference ends with this statement.
-        if !loader.advance(unsafe { guard::input_mut(self.file.p, available, "file") }?)? {
+        // SAFETY: sound by `Place::new`; initialised by the header's conventions.
+        if !loader.advance(unsafe { slice::from_raw_parts_mut(self.file.p, available) })? {
             return Ok(PAGELM_MORE);
         }
         let State::Loading(loader) = mem::replace(&mut self.state, State::Neither) else {
             return Err(Error::Internal);
         };
-        // SAFETY: all of the file has arrived, and from here on nobody else writes to it.
-        let file = unsafe { guard::input_mut(self.file.p, self.file.size, "file") }?;
+        // SAFETY: as above; all of the file has arrived, and from here on nobody else writes to it.
+        let file = unsafe { slice::from_raw_parts_mut(self.file.p, self.file.size) };
         self.state = State::Ready(loader.finish(file)?);
         Ok(PAGELM_OK)
     }
 }
 
-/// Where a new model goes: its block and its file, apart from each other.
+/// Where a new model goes: its block, and its file apart from it.
 struct Place {
     block: Block,
     file: File,
 }
 
 impl Place {
-    fn new(
-        mem: *mut c_void,
-        mem_size: usize,
-        file: *mut u8,
-        file_size: usize,
-        info: &ModelInfo,
-    ) -> Result<Self> {
-        let need = guard::block_size::<pagelm_model>(info.model_mem_size)?;
-        let block = Block::new::<pagelm_model>(mem, mem_size, need)?;
-        let span = Span::new(file, file_size, "file")?;
-        if !file.addr().is_multiple_of(BLOCK_ALIGN) {
-            return Err(Error::Misaligned);
+    /// Checks the file of an `init`, of which `available` bytes are there, and finds the model's place.
+    ///
+    /// # Safety
+    /// The header's conventions.
+    #[inline(never)]
+    unsafe fn new<'a>(
+        g: &mut Guard,
+        mem: (*mut c_void, usize),
+        file: File,
+        available: usize,
+    ) -> Result<(Self, &'a [u8])> {
+        g.note(file.p.addr(), Some(file.size), BLOCK_ALIGN, &"file");
+        if available > file.size {
+            g.fail(Error::BadParam { name: &"available" });
         }
-        block.span().apart(span, "mem")?;
-        Ok(Self { block, file: File { p: file, size: file_size, span } })
+        g.check()?;
+        let there: &[u8] = match available {
+            0 => &[],
+            // SAFETY: sound as a part of the file; initialised by the header's conventions.
+            _ => unsafe { slice::from_raw_parts(file.p, available) },
+        };
+        let need = mem_size(&models::probe(there)?)?;
+        let block = g.block(mem.0, mem.1, need)?;
+        Ok((Self { block, file }, there))
     }
 
     /// Writes the handle, still dead.
@@ -141,12 +158,22 @@ impl Place {
     unsafe fn put(&self, state: State) -> *mut pagelm_model {
         let life = LIVES.fetch_add(1, Ordering::Relaxed);
         let handle = self.block.handle::<pagelm_model>();
-        let value =
-            pagelm_model { mark: Mark::DEAD, life, mem: self.block.span(), file: self.file, state };
-        // SAFETY: `Block::new` checked size and alignment; writable by the header's conventions.
+        let value = pagelm_model {
+            mark: Mark::DEAD,
+            life,
+            mem: self.block.span,
+            file: self.file,
+            state,
+        };
+        // SAFETY: `Guard::block` checked size and alignment; writable by the header's conventions.
         unsafe { handle.write(value) };
         handle
     }
+}
+
+/// Bytes of a model's block.
+fn mem_size(info: &ModelInfo) -> Result<usize> {
+    guard::block_size::<pagelm_model>(info.model_mem_size)
 }
 
 /// The version of the library: compare its major with that of PAGELM_ABI_VERSION.
@@ -155,23 +182,11 @@ pub extern "C" fn pagelm_abi_version() -> u32 {
     PAGELM_ABI_VERSION
 }
 
-/// One sentence in English for a status, ended by a zero byte; never NULL, never to be freed.
+/// A status in words: its constant's name, in small letters and without PAGELM_ERROR_ ("bad magic");
+/// "unknown" for a number that is no status. Ended by a zero byte, never NULL, never to be freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn pagelm_status_text(status: i32) -> *const c_char {
-    status_words(status).1.as_ptr()
-}
-
-/// The name of a status: its constant's, without PAGELM_ and ERROR_; "UNKNOWN" for another number.
-/// As lasting as `pagelm_status_text`.
-#[unsafe(no_mangle)]
-pub extern "C" fn pagelm_status_name(status: i32) -> *const c_char {
-    status_words(status).0.as_ptr()
-}
-
-/// The name and the sentence of a status.
-fn status_words(status: i32) -> (&'static CStr, &'static CStr) {
-    let known = STATUS.iter().find(|(number, ..)| *number == status);
-    known.map_or(UNKNOWN_STATUS, |&(_, name, text)| (name, text))
+    status_text(status)
 }
 
 /// Reads a model file's header: what the model is, how long the file is, how much memory it needs.
@@ -184,22 +199,28 @@ pub unsafe extern "C" fn pagelm_model_probe(
     info: *mut pagelm_model_info,
     error: *mut pagelm_error,
 ) -> i32 {
-    let probe = || {
-        // SAFETY: the header's conventions.
-        let (bytes, info) =
-            unsafe { (guard::input(bytes, len, "bytes")?, StructOut::new(info, "info")?) };
-        match models::probe(bytes) {
-            Ok(found) => {
-                let mem_size = guard::block_size::<pagelm_model>(found.model_mem_size)?;
-                info.put(&convert::model_info(&found, mem_size));
-            }
-            Err(Error::Truncated { .. }) => return Ok(PAGELM_MORE),
-            Err(error) => return Err(error),
-        }
+    let mut g = Guard::new();
+    // SAFETY: the header's conventions.
+    let (bytes, mut out) = unsafe {
+        g.report_to(error);
+        (g.input(bytes, len, &"bytes"), g.record(info, &"info"))
+    };
+    let mut probe = || {
+        g.check()?;
+        let found = models::probe(bytes)?;
+        out.put(bytes_of(&convert::model_info(&found, mem_size(&found)?)));
         Ok(PAGELM_OK)
     };
-    // SAFETY: the header's conventions.
-    unsafe { guard::report(error, probe) }
+    let result = more(probe());
+    g.status(result)
+}
+
+/// A header that is not complete asks for more of it.
+pub(super) fn more(result: Result<i32>) -> Result<i32> {
+    match result {
+        Err(Error::Truncated { .. }) => Ok(PAGELM_MORE),
+        other => other,
+    }
 }
 
 /// Makes a model in `mem` (`model_mem_size` bytes of `pagelm_model_probe`) from a GGUF file in
@@ -217,26 +238,31 @@ pub unsafe extern "C" fn pagelm_model_init(
     model: *mut *mut pagelm_model,
     error: *mut pagelm_error,
 ) -> i32 {
+    let mut g = Guard::new();
+    let file = File {
+        p: file,
+        size: file_size,
+    };
+    // SAFETY: the header's conventions.
+    let out = unsafe {
+        g.report_to(error);
+        g.answer(model, &"model")
+    };
     let init = || {
-        if available > file_size {
-            return Err(Error::BadParam { name: &"available" });
-        }
-        // SAFETY: the header's conventions; `head` is used no more once the weights are touched.
-        let (head, mut out) =
-            unsafe { (guard::input(file, available, "file")?, guard::answer(model, "model")?) };
-        let place = Place::new(mem, mem_size, file, file_size, &models::probe(head)?)?;
+        // SAFETY: the header's conventions; the bytes are used no more once they are packed.
+        let (place, head) = unsafe { Place::new(&mut g, (mem, mem_size), file, available) }?;
         // SAFETY: the header's conventions; the block is new and apart from the file.
-        let rest = unsafe { place.block.clear::<pagelm_model>() };
+        let rest = unsafe { place.block.clear(size_of::<pagelm_model>()) };
         let loader = Loader::new(head, file_size, rest)?;
         // SAFETY: the loader was made in the same block.
         let handle = unsafe { place.put(State::Loading(loader)) };
         // SAFETY: `put` wrote a handle there just now, and nobody else knows it yet.
         let status = unsafe { revive(handle, available) }?;
-        out.put(0, handle);
+        out.put(handle);
         Ok(status)
     };
-    // SAFETY: the header's conventions.
-    unsafe { guard::report(error, init) }
+    let result = init();
+    g.status(result)
 }
 
 /// Goes on with a streamed load: the first `available` bytes of the file are there now. PAGELM_MORE
@@ -248,28 +274,34 @@ pub unsafe extern "C" fn pagelm_model_advance(
     available: usize,
     error: *mut pagelm_error,
 ) -> i32 {
-    let advance = || {
-        // SAFETY: the header's conventions; the reference ends before the next step.
-        let (loading, size) = unsafe { alive(model) }
-            .map(|it| (matches!(it.state, State::Loading(_)), it.file.size))?;
-        if available > size {
-            return Err(Error::BadParam { name: &"available" });
-        }
-        if !loading {
-            // Sessions may hold references to a ready model: it must not be borrowed for writing.
-            return Ok(PAGELM_OK);
-        }
-        // SAFETY: alive and loading, so no session refers to it.
-        unsafe { revive(model, available) }
+    let mut g = Guard::new();
+    // SAFETY: the header's conventions; the reference ends before the handle is borrowed anew.
+    let it = unsafe {
+        g.report_to(error);
+        alive(&mut g, model)
     };
-    // SAFETY: the header's conventions.
-    unsafe { guard::report(error, advance) }
+    let Some((size, loading)) = it.map(|it| (it.file.size, matches!(it.state, State::Loading(_))))
+    else {
+        return g.stopped();
+    };
+    if available > size {
+        g.fail(Error::BadParam { name: &"available" });
+    }
+    let result = match g.check() {
+        // Sessions may hold references to a ready model: it must not be borrowed for writing.
+        Ok(()) if !loading => Ok(PAGELM_OK),
+        // SAFETY: alive and loading, so no session refers to it.
+        Ok(()) => unsafe { revive(model, available) },
+        Err(fault) => Err(fault),
+    };
+    g.status(result)
 }
 
 /// Advances the model at `handle`, which lives on only if that goes well.
 ///
 /// # Safety
 /// The header's conventions; a handle is there, alive or new, that nothing refers to.
+#[inline(never)]
 unsafe fn revive(handle: *mut pagelm_model, available: usize) -> Result<i32> {
     // SAFETY: promised to this function.
     let it = unsafe { &mut *handle };
@@ -291,23 +323,32 @@ pub unsafe extern "C" fn pagelm_model_init_packed(
     model: *mut *mut pagelm_model,
     error: *mut pagelm_error,
 ) -> i32 {
-    let init = || {
-        // SAFETY: the header's conventions, for the model's life.
-        let (bytes, mut out) =
-            unsafe { (guard::input(file, file_size, "file")?, guard::answer(model, "model")?) };
-        let place = Place::new(mem, mem_size, file.cast_mut(), file_size, &models::probe(bytes)?)?;
-        // SAFETY: the header's conventions; the block is new and apart from the file.
-        let rest = unsafe { place.block.clear::<pagelm_model>() };
-        let bound = Model::from_packed(bytes, rest)?;
-        // SAFETY: the model was made in the same block. A ready model's file is never written to.
-        let handle = unsafe { place.put(State::Ready(bound)) };
-        // SAFETY: `put` wrote a handle there just now, and nobody else knows it yet.
-        unsafe { (*handle).mark = Mark::alive(MAGIC, handle) };
-        out.put(0, handle);
-        Ok(PAGELM_OK)
+    let mut g = Guard::new();
+    // Made writable in type only: a ready model's file is never written to.
+    let file = File {
+        p: file.cast_mut(),
+        size: file_size,
     };
     // SAFETY: the header's conventions.
-    unsafe { guard::report(error, init) }
+    let out = unsafe {
+        g.report_to(error);
+        g.answer(model, &"model")
+    };
+    let init = || {
+        // SAFETY: the header's conventions, for the model's life.
+        let (place, bytes) = unsafe { Place::new(&mut g, (mem, mem_size), file, file_size) }?;
+        // SAFETY: the header's conventions; the block is new and apart from the file.
+        let rest = unsafe { place.block.clear(size_of::<pagelm_model>()) };
+        let bound = Model::from_packed(bytes, rest)?;
+        // SAFETY: the model was made in the same block.
+        let handle = unsafe { place.put(State::Ready(bound)) };
+        // SAFETY: `put` wrote a handle there just now, and nobody else knows it yet.
+        let status = unsafe { revive(handle, file_size) }?;
+        out.put(handle);
+        Ok(status)
+    };
+    let result = init();
+    g.status(result)
 }
 
 /// What `pagelm_model_probe` tells, of a model that is ready.
@@ -316,13 +357,17 @@ pub unsafe extern "C" fn pagelm_model_get_info(
     model: *const pagelm_model,
     info: *mut pagelm_model_info,
 ) -> i32 {
-    let get = || {
-        // SAFETY: the header's conventions.
-        let (it, info) = unsafe { (ready(model)?, StructOut::new(info, "info")?) };
-        info.put(&convert::model_info(it.model.info(), it.mem.len()));
-        Ok(PAGELM_OK)
+    let mut g = Guard::new();
+    // SAFETY: the header's conventions.
+    let (it, mut out) = unsafe { (ready(&mut g, model), g.record(info, &"info")) };
+    let (Some(it), Ok(())) = (it, g.check()) else {
+        return g.stopped();
     };
-    guard::status(get())
+    out.put(bytes_of(&convert::model_info(
+        it.model.info(),
+        it.mem.len(),
+    )));
+    PAGELM_OK
 }
 
 /// Bytes of working memory that `pagelm_model_tokenize` needs for a text of `text_len` bytes.
@@ -346,57 +391,42 @@ pub unsafe extern "C" fn pagelm_model_tokenize(
     cap: usize,
     n: *mut usize,
 ) -> i32 {
+    let mut g = Guard::new();
+    g.flags(flags, PAGELM_PARSE_SPECIAL);
+    // SAFETY: the header's conventions.
+    let (it, text, work, mut out, n) = unsafe {
+        let work = g.output(work.cast::<u32>(), work_size / size_of::<u32>(), &"work");
+        let (text, out) = (g.input(text, len, &"text"), g.output(ids, cap, &"ids"));
+        (ready(&mut g, model), text, work, out, g.answer(n, &"n"))
+    };
+    let Some(it) = it else { return g.stopped() };
     let tokenize = || {
-        guard::only(flags, PAGELM_PARSE_SPECIAL)?;
-        let special = flags & PAGELM_PARSE_SPECIAL != 0;
-        // SAFETY: the header's conventions.
-        let (it, bytes, mut n) =
-            unsafe { (ready(model)?, guard::input(text, len, "text")?, guard::answer(n, "n")?) };
-        // SAFETY: the header's conventions.
-        let mut out = unsafe { Output::new(ids, cap, "ids") }?;
-        // SAFETY: the header's conventions.
-        let work =
-            unsafe { work_area(work, work_size, len, Span::new(text, len, "text")?, out.span()) }?;
-        let tokenizer = it.model.tokenizer();
-        let mut count = 0usize;
-        tokenizer.encode(bytes, special, work, &mut |_| {
-            count += 1;
-            Ok(())
-        })?;
-        if !ids.is_null() || cap != 0 {
+        g.check()?;
+        let work = work.cleared(Tokenizer::work_size(len))?;
+        let mut encode = |put: &mut dyn FnMut(u32)| {
+            let mut put = |id| {
+                put(id);
+                Ok(())
+            };
+            it.model
+                .tokenizer()
+                .encode(text, flags != 0, work, &mut put)
+        };
+        let mut count = 0;
+        encode(&mut |_| count += 1)?;
+        if !ids.is_null() {
             guard::fits(count, out.room())?;
             let mut i = 0;
-            tokenizer.encode(bytes, special, work, &mut |id| {
-                out.put(i, id);
+            encode(&mut |id| {
+                out.put(i, &[id]);
                 i += 1;
-                Ok(())
             })?;
         }
-        n.put(0, count);
+        n.put(count);
         Ok(PAGELM_OK)
     };
-    guard::status(tokenize())
-}
-
-/// The tokenizer's working memory, apart from the text and from the room for the ids.
-///
-/// # Safety
-/// The header's conventions, for `size` bytes at `work`.
-unsafe fn work_area<'a>(
-    work: *mut c_void,
-    size: usize,
-    len: usize,
-    text: Span,
-    ids: Span,
-) -> Result<&'a mut [u32]> {
-    let need = Tokenizer::work_size(len);
-    guard::fits(pagelm_tokenize_work_size(len), size)?;
-    let span = Span::new(work.cast::<u32>(), need, "work")?;
-    span.apart(text, "work")?;
-    span.apart(ids, "work")?;
-    text.apart(ids, "ids")?;
-    // SAFETY: the header's conventions; at least `need` elements by `guard::fits`.
-    unsafe { guard::cleared(work.cast::<u32>(), need, "work") }
+    let result = tokenize();
+    g.status(result)
 }
 
 /// Turns token ids into text. `text` has room for `cap` bytes, `*len` becomes their number. With
@@ -410,30 +440,32 @@ pub unsafe extern "C" fn pagelm_model_detokenize(
     cap: usize,
     len: *mut usize,
 ) -> i32 {
+    let mut g = Guard::new();
+    // SAFETY: the header's conventions.
+    let (it, list, mut out, len) = unsafe {
+        let (list, out) = (g.input(ids, n, &"ids"), g.output(text, cap, &"text"));
+        (ready(&mut g, model), list, out, g.answer(len, &"len"))
+    };
+    let Some(it) = it else { return g.stopped() };
     let detokenize = || {
-        // SAFETY: the header's conventions.
-        let (it, list, mut len) =
-            unsafe { (ready(model)?, guard::input(ids, n, "ids")?, guard::answer(len, "len")?) };
-        // SAFETY: the header's conventions.
-        let mut out = unsafe { Output::new(text, cap, "text") }?;
-        out.span().apart(Span::new(ids, n, "ids")?, "text")?;
-        let tokenizer = it.model.tokenizer();
-        let mut size = 0usize;
-        for &id in list {
-            tokenizer.decode(id, &mut |bytes| size += bytes.len())?;
-        }
-        if !text.is_null() || cap != 0 {
+        g.check()?;
+        let decode = |put: &mut dyn FnMut(&[u8])| {
+            list.iter()
+                .try_for_each(|&id| it.model.tokenizer().decode(id, put))
+        };
+        let mut size = 0;
+        decode(&mut |bytes| size += bytes.len())?;
+        if !text.is_null() {
             guard::fits(size, out.room())?;
             let mut at = 0;
-            for &id in list {
-                tokenizer.decode(id, &mut |bytes| {
-                    out.put_all(at, bytes);
-                    at += bytes.len();
-                })?;
-            }
+            decode(&mut |bytes| {
+                out.put(at, bytes);
+                at += bytes.len();
+            })?;
         }
-        len.put(0, size);
+        len.put(size);
         Ok(PAGELM_OK)
     };
-    guard::status(detokenize())
+    let result = detokenize();
+    g.status(result)
 }

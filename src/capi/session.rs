@@ -4,11 +4,12 @@
 
 use crate::error::{Error, Result};
 use crate::session::{MAX_BIAS, Progress, Session, SessionParams, Step};
+use bytemuck::bytes_of;
 use core::ffi::c_void;
 use core::mem::offset_of;
 
 use super::convert;
-use super::guard::{self, Block, Mark, Span, StructOut};
+use super::guard::{self, Guard, Mark, Span};
 use super::model::{self, pagelm_model};
 use super::types::{
     PAGELM_FINISHED, PAGELM_MORE, PAGELM_OK, PAGELM_PARSE_SPECIAL, PAGELM_TOKEN, pagelm_error,
@@ -30,89 +31,99 @@ pub struct pagelm_session {
     session: Session<'static>,
 }
 
-/// Checks that a live session of a live model is at `handle`.
+/// Whether a live session of a live model is at `handle`.
 ///
 /// # Safety
 /// The header's conventions.
-unsafe fn check(handle: *const pagelm_session) -> Result<()> {
+#[inline(never)]
+unsafe fn alive(g: &mut Guard, handle: *const pagelm_session) -> bool {
     // SAFETY: the header's conventions; a `Mark` is at that offset.
-    unsafe { guard::check_alive(handle, offset_of!(pagelm_session, mark), MAGIC, "session") }?;
+    if !unsafe { g.alive(handle, offset_of!(pagelm_session, mark), MAGIC) } {
+        return false;
+    }
     // SAFETY: the mark says that `init` put a handle here and that it was not moved or overwritten.
-    let (model, life) = unsafe { ((*handle).model, (*handle).life) };
+    let (model, life, mem) = unsafe { ((*handle).model, (*handle).life, (*handle).mem) };
+    g.apart(mem, &"session");
     // SAFETY: the header's conventions: the model outlives the session.
-    if unsafe { model::ready(model) }?.life == life {
-        Ok(())
-    } else {
-        Err(Error::DeadHandle { name: &"model" })
+    let alive = unsafe { model::ready(g, model) }.is_some_and(|it| it.life == life);
+    if !alive {
+        g.fail(Error::DeadHandle { name: &"model" });
     }
+    alive
 }
 
-/// Does `work` on the session, to read only.
+/// The session, to read only, if the call's arguments are sound. Comes after the other arguments.
 ///
 /// # Safety
 /// The header's conventions.
-unsafe fn look(
-    handle: *const pagelm_session,
-    work: impl FnOnce(&pagelm_session) -> Result<i32>,
-) -> i32 {
+unsafe fn look<'a>(g: &mut Guard, handle: *const pagelm_session) -> Option<&'a pagelm_session> {
     // SAFETY: the header's conventions.
-    if let Err(error) = unsafe { check(handle) } {
-        return error.code();
-    }
-    // SAFETY: alive by `check`; nobody changes it meanwhile by the header's conventions.
-    guard::status(work(unsafe { &*handle }))
+    let sound = unsafe { alive(g, handle) } && g.check().is_ok();
+    // SAFETY: alive; nobody changes it meanwhile by the header's conventions.
+    sound.then(|| unsafe { &*handle })
 }
 
-/// Does `work` on the session and keeps its failure.
+/// The session, if the call's arguments are sound; it keeps their fault. Comes after the other
+/// arguments.
 ///
 /// # Safety
 /// The header's conventions.
-unsafe fn change(
-    handle: *mut pagelm_session,
-    work: impl FnOnce(&mut pagelm_session) -> Result<i32>,
-) -> i32 {
+#[inline(never)]
+unsafe fn enter<'a>(g: &mut Guard, handle: *mut pagelm_session) -> Option<&'a mut pagelm_session> {
     // SAFETY: the header's conventions.
-    if let Err(error) = unsafe { check(handle) } {
-        return error.code();
+    if !unsafe { alive(g, handle) } {
+        return None;
     }
-    // SAFETY: alive by `check`; ours alone by the header's conventions.
+    // SAFETY: alive; ours alone by the header's conventions.
     let session = unsafe { &mut *handle };
-    let result = work(session);
-    if let Err(error) = result {
-        session.last = Some(error);
+    match g.check() {
+        Ok(()) => Some(session),
+        Err(fault) => {
+            session.last = Some(fault);
+            None
+        }
     }
-    guard::status(result)
 }
 
 impl pagelm_session {
-    /// The caller's elements, which must not lie in the session itself.
-    ///
-    /// # Safety
-    /// The header's conventions, for `n` elements at `p`, for as long as `'a`.
-    unsafe fn read<'a, T: bytemuck::Pod>(
-        &self,
-        p: *const T,
-        n: usize,
-        name: &'static str,
-    ) -> Result<&'a [T]> {
-        self.mem.apart(Span::new(p, n, name)?, name)?;
-        // SAFETY: promised to this function.
-        unsafe { guard::input(p, n, name) }
+    /// The status of a call's work, whose failure is kept.
+    #[inline(never)]
+    fn done(&mut self, result: Result<i32>) -> i32 {
+        result.unwrap_or_else(|error| {
+            self.last = Some(error);
+            error.code()
+        })
     }
+
+    /// As [`pagelm_session::done`], of work that has no number to tell.
+    #[inline(never)]
+    fn ok(&mut self, result: Result<()>) -> i32 {
+        self.done(result.map(|()| PAGELM_OK))
+    }
+}
+
+/// The status of a step.
+fn step(step: Step) -> i32 {
+    match step {
+        Step::Token(_) => PAGELM_TOKEN,
+        Step::More => PAGELM_MORE,
+        Step::Finished(_) => PAGELM_FINISHED,
+    }
+}
+
+/// Bytes of a session's block.
+fn mem_size(core: Result<usize>) -> Result<usize> {
+    guard::block_size::<pagelm_session>(core?)
 }
 
 /// The caller's parameters; NULL stands for zeros.
 ///
 /// # Safety
 /// The header's conventions, for a structure of any version at `p`.
-unsafe fn params(p: *const pagelm_session_params) -> Result<SessionParams> {
+#[inline(never)]
+unsafe fn params(g: &mut Guard, p: *const pagelm_session_params) -> Result<SessionParams> {
     // SAFETY: promised to this function.
-    convert::params(&unsafe { guard::read_struct_or_zeros(p, "params") }?)
-}
-
-/// Bytes of memory for a session.
-fn mem_size(core: usize) -> Result<usize> {
-    guard::block_size::<pagelm_session>(core)
+    convert::params(&unsafe { g.read_record(p, &"params") })
 }
 
 /// Bytes of memory that `pagelm_session_init` will need, told from the model file's first `len`
@@ -126,24 +137,23 @@ pub unsafe extern "C" fn pagelm_session_probe(
     size: *mut usize,
     error: *mut pagelm_error,
 ) -> i32 {
+    let mut g = Guard::new();
+    // SAFETY: the header's conventions.
+    let (bytes, params, size) = unsafe {
+        g.report_to(error);
+        (
+            g.input(bytes, len, &"bytes"),
+            self::params(&mut g, params),
+            g.answer(size, &"size"),
+        )
+    };
     let probe = || {
-        // SAFETY: the header's conventions.
-        let (bytes, params, mut size) = unsafe {
-            (
-                guard::input(bytes, len, "bytes")?,
-                self::params(params)?,
-                guard::answer(size, "size")?,
-            )
-        };
-        match Session::probe(bytes, &params) {
-            Ok(core) => size.put(0, mem_size(core)?),
-            Err(Error::Truncated { .. }) => return Ok(PAGELM_MORE),
-            Err(error) => return Err(error),
-        }
+        g.check()?;
+        size.put(mem_size(Session::probe(bytes, &params?))?);
         Ok(PAGELM_OK)
     };
-    // SAFETY: the header's conventions.
-    unsafe { guard::report(error, probe) }
+    let result = model::more(probe());
+    g.status(result)
 }
 
 /// Bytes of memory that `pagelm_session_init` needs for these parameters. `params` may be NULL: all
@@ -154,14 +164,20 @@ pub unsafe extern "C" fn pagelm_session_mem_size(
     params: *const pagelm_session_params,
     size: *mut usize,
 ) -> i32 {
+    let mut g = Guard::new();
+    // SAFETY: the header's conventions.
+    let (it, params, size) = unsafe {
+        let (params, size) = (self::params(&mut g, params), g.answer(size, &"size"));
+        (model::ready(&mut g, model), params, size)
+    };
+    let Some(it) = it else { return g.stopped() };
     let query = || {
-        // SAFETY: the header's conventions.
-        let (it, params, mut size) =
-            unsafe { (model::ready(model)?, self::params(params)?, guard::answer(size, "size")?) };
-        size.put(0, mem_size(Session::mem_size(it.model, &params)?)?);
+        g.check()?;
+        size.put(mem_size(Session::mem_size(it.model, &params?))?);
         Ok(PAGELM_OK)
     };
-    guard::status(query())
+    let result = query();
+    g.status(result)
 }
 
 /// Makes a session in `mem`, with an empty context and greedy sampling. `params` may be NULL: all
@@ -175,35 +191,39 @@ pub unsafe extern "C" fn pagelm_session_init(
     session: *mut *mut pagelm_session,
     error: *mut pagelm_error,
 ) -> i32 {
+    let mut g = Guard::new();
+    // SAFETY: the header's conventions.
+    let (it, params, out) = unsafe {
+        g.report_to(error);
+        let (params, out) = (self::params(&mut g, params), g.answer(session, &"session"));
+        (model::ready(&mut g, model), params, out)
+    };
+    let Some(it) = it else { return g.stopped() };
     let init = || {
-        // SAFETY: the header's conventions.
-        let (it, params, mut out) = unsafe {
-            (model::ready(model)?, self::params(params)?, guard::answer(session, "session")?)
-        };
-        let need = self::mem_size(Session::mem_size(it.model, &params)?)?;
-        let block = Block::new::<pagelm_session>(mem, mem_size, need)?;
-        block.span().apart(it.mem, "mem")?;
-        block.span().apart(it.file, "mem")?;
+        g.check()?;
+        let params = params?;
+        let need = self::mem_size(Session::mem_size(it.model, &params))?;
+        let block = g.block(mem, mem_size, need)?;
         // SAFETY: the header's conventions; the block is new, and apart from the model and its file.
-        let rest = unsafe { block.clear::<pagelm_session>() };
+        let rest = unsafe { block.clear(size_of::<pagelm_session>()) };
         let core = Session::new(it.model, rest, &params)?;
         let handle = block.handle::<pagelm_session>();
-        let mark = Mark::alive(MAGIC, handle);
+        let (mark, mem) = (Mark::alive(MAGIC, handle), block.span);
         let made = pagelm_session {
             mark,
             model,
             life: it.life,
-            mem: block.span(),
+            mem,
             last: None,
             session: core,
         };
-        // SAFETY: `Block::new` checked size and alignment; writable by the header's conventions.
+        // SAFETY: `Guard::block` checked size and alignment; writable by the header's conventions.
         unsafe { handle.write(made) };
-        out.put(0, handle);
+        out.put(handle);
         Ok(PAGELM_OK)
     };
-    // SAFETY: the header's conventions.
-    unsafe { guard::report(error, init) }
+    let result = init();
+    g.status(result)
 }
 
 /// Sets how tokens are chosen from here on, and sets the generator to the seed. NULL: greedy.
@@ -212,14 +232,12 @@ pub unsafe extern "C" fn pagelm_session_set_sampling(
     session: *mut pagelm_session,
     sampling: *const pagelm_sampling,
 ) -> i32 {
-    let set = |it: &mut pagelm_session| {
-        // SAFETY: the header's conventions.
-        let c = unsafe { guard::read_struct_or_zeros(sampling, "sampling") }?;
-        it.session.set_sampling(&convert::sampling(&c)?)?;
-        Ok(PAGELM_OK)
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { change(session, set) }
+    let (sampling, it) = unsafe { (g.read_record(sampling, &"sampling"), enter(&mut g, session)) };
+    let Some(it) = it else { return g.stopped() };
+    let set = convert::sampling(&sampling).and_then(|sampling| it.session.set_sampling(&sampling));
+    it.ok(set)
 }
 
 /// Adds `bias[i]` to the logit of `ids[i]` from here on; replaces what was set before. At most 256
@@ -231,20 +249,29 @@ pub unsafe extern "C" fn pagelm_session_set_logit_bias(
     bias: *const f32,
     n: usize,
 ) -> i32 {
-    let set = |it: &mut pagelm_session| {
-        // SAFETY: the header's conventions.
-        let (ids, bias) = unsafe { (it.read(ids, n, "ids")?, it.read(bias, n, "bias")?) };
-        let mut pairs = [(0u32, 0f32); MAX_BIAS];
-        let list =
-            pairs.get_mut(..n).ok_or(Error::Full { what: &"logit bias", max: MAX_BIAS as u32 })?;
-        for (pair, both) in list.iter_mut().zip(ids.iter().zip(bias)) {
-            *pair = (*both.0, *both.1);
-        }
-        it.session.set_logit_bias(list)?;
-        Ok(PAGELM_OK)
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { change(session, set) }
+    let (ids, bias, it) = unsafe {
+        (
+            g.input(ids, n, &"ids"),
+            g.input(bias, n, &"bias"),
+            enter(&mut g, session),
+        )
+    };
+    let Some(it) = it else { return g.stopped() };
+    let mut pairs = [(0, 0.0); MAX_BIAS];
+    for (pair, (&id, &bias)) in pairs.iter_mut().zip(ids.iter().zip(bias)) {
+        *pair = (id, bias);
+    }
+    let full = Error::Full {
+        what: &"logit bias",
+        max: MAX_BIAS as u16,
+    };
+    let set = pairs
+        .get(..n)
+        .ok_or(full)
+        .and_then(|list| it.session.set_logit_bias(list));
+    it.ok(set)
 }
 
 /// Adds a stop string: the text ends before it. At most 8 of them, 512 bytes together.
@@ -254,14 +281,12 @@ pub unsafe extern "C" fn pagelm_session_add_stop(
     text: *const u8,
     len: usize,
 ) -> i32 {
-    let add = |it: &mut pagelm_session| {
-        // SAFETY: the header's conventions.
-        let text = unsafe { it.read(text, len, "text") }?;
-        it.session.add_stop(text)?;
-        Ok(PAGELM_OK)
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { change(session, add) }
+    let (text, it) = unsafe { (g.input(text, len, &"text"), enter(&mut g, session)) };
+    let Some(it) = it else { return g.stopped() };
+    let added = it.session.add_stop(text);
+    it.ok(added)
 }
 
 /// Adds a token that ends the text, besides the model's own. At most 16 of them.
@@ -270,23 +295,25 @@ pub unsafe extern "C" fn pagelm_session_add_stop_token(
     session: *mut pagelm_session,
     id: u32,
 ) -> i32 {
-    let add = |it: &mut pagelm_session| {
-        it.session.add_stop_token(id)?;
-        Ok(PAGELM_OK)
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { change(session, add) }
+    let Some(it) = (unsafe { enter(&mut g, session) }) else {
+        return g.stopped();
+    };
+    let added = it.session.add_stop_token(id);
+    it.ok(added)
 }
 
 /// Forgets all stop strings and stop tokens that were added.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_clear_stops(session: *mut pagelm_session) -> i32 {
-    let clear = |it: &mut pagelm_session| {
-        it.session.clear_stops();
-        Ok(PAGELM_OK)
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { change(session, clear) }
+    let Some(it) = (unsafe { enter(&mut g, session) }) else {
+        return g.stopped();
+    };
+    it.session.clear_stops();
+    PAGELM_OK
 }
 
 /// Queues a text, at most `max_text` bytes; nothing is computed yet. `flags`: PAGELM_PARSE_SPECIAL
@@ -298,15 +325,13 @@ pub unsafe extern "C" fn pagelm_session_feed_text(
     len: usize,
     flags: u32,
 ) -> i32 {
-    let feed = |it: &mut pagelm_session| {
-        guard::only(flags, PAGELM_PARSE_SPECIAL)?;
-        // SAFETY: the header's conventions.
-        let text = unsafe { it.read(text, len, "text") }?;
-        it.session.feed_text(text, flags & PAGELM_PARSE_SPECIAL != 0)?;
-        Ok(PAGELM_OK)
-    };
+    let mut g = Guard::new();
+    g.flags(flags, PAGELM_PARSE_SPECIAL);
     // SAFETY: the header's conventions.
-    unsafe { change(session, feed) }
+    let (text, it) = unsafe { (g.input(text, len, &"text"), enter(&mut g, session)) };
+    let Some(it) = it else { return g.stopped() };
+    let fed = it.session.feed_text(text, flags != 0);
+    it.ok(fed)
 }
 
 /// Queues token ids; all of them or, after an error, none.
@@ -316,14 +341,12 @@ pub unsafe extern "C" fn pagelm_session_feed_ids(
     ids: *const u32,
     n: usize,
 ) -> i32 {
-    let feed = |it: &mut pagelm_session| {
-        // SAFETY: the header's conventions.
-        let ids = unsafe { it.read(ids, n, "ids") }?;
-        it.session.feed_ids(ids)?;
-        Ok(PAGELM_OK)
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { change(session, feed) }
+    let (ids, it) = unsafe { (g.input(ids, n, &"ids"), enter(&mut g, session)) };
+    let Some(it) = it else { return g.stopped() };
+    let fed = it.session.feed_ids(ids);
+    it.ok(fed)
 }
 
 /// Works through the queue. PAGELM_OK: the logits are there. PAGELM_MORE: the budget is used up, or
@@ -331,14 +354,19 @@ pub unsafe extern "C" fn pagelm_session_feed_ids(
 /// `budget`: units of 65,536 multiply-adds; 0: no limit. It never changes a result.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_eval(session: *mut pagelm_session, budget: u32) -> i32 {
-    let eval = |it: &mut pagelm_session| {
-        Ok(match it.session.eval(budget)? {
-            Progress::Ready => PAGELM_OK,
-            Progress::More => PAGELM_MORE,
-        })
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { change(session, eval) }
+    let Some(it) = (unsafe { enter(&mut g, session) }) else {
+        return g.stopped();
+    };
+    let done = it.session.eval(budget);
+    it.done(done.map(|progress| {
+        if progress == Progress::Ready {
+            PAGELM_OK
+        } else {
+            PAGELM_MORE
+        }
+    }))
 }
 
 /// Works through the queue, then chooses a token and queues it. PAGELM_TOKEN: `pagelm_session_token`
@@ -348,34 +376,28 @@ pub unsafe extern "C" fn pagelm_session_eval(session: *mut pagelm_session, budge
 /// text begins with the model's bos token.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_run(session: *mut pagelm_session, budget: u32) -> i32 {
-    let run = |it: &mut pagelm_session| {
-        Ok(match it.session.run(budget)? {
-            Step::Token(_) => PAGELM_TOKEN,
-            Step::More => PAGELM_MORE,
-            Step::Finished(_) => PAGELM_FINISHED,
-        })
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { change(session, run) }
+    let Some(it) = (unsafe { enter(&mut g, session) }) else {
+        return g.stopped();
+    };
+    let done = it.session.run(budget);
+    it.done(done.map(step))
 }
 
 /// For a loop of your own, once `pagelm_session_eval` is done: chooses a token and queues it, as
 /// `run` does, and writes it to `*id`. PAGELM_TOKEN, or PAGELM_FINISHED as from `run`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_sample(session: *mut pagelm_session, id: *mut u32) -> i32 {
-    let sample = |it: &mut pagelm_session| {
-        // SAFETY: the header's conventions.
-        let mut out = unsafe { guard::answer(id, "id") }?;
-        it.mem.apart(out.span(), "id")?;
-        match it.session.sample()? {
-            Step::Token(id) => out.put(0, id),
-            Step::More => return Ok(PAGELM_MORE),
-            Step::Finished(_) => return Ok(PAGELM_FINISHED),
-        }
-        Ok(PAGELM_TOKEN)
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { change(session, sample) }
+    let (out, it) = unsafe { (g.answer(id, &"id"), enter(&mut g, session)) };
+    let Some(it) = it else { return g.stopped() };
+    let sampled = it.session.sample();
+    if let Ok(Step::Token(id)) = sampled {
+        out.put(id);
+    }
+    it.done(sampled.map(step))
 }
 
 /// In place of `pagelm_session_sample`: queues a token that you chose. It counts as generated, for
@@ -383,29 +405,27 @@ pub unsafe extern "C" fn pagelm_session_sample(session: *mut pagelm_session, id:
 /// is complete.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_accept(session: *mut pagelm_session, id: u32) -> i32 {
-    let accept = |it: &mut pagelm_session| {
-        Ok(match it.session.accept(id)? {
-            Step::Token(_) => PAGELM_TOKEN,
-            Step::More => PAGELM_MORE,
-            Step::Finished(_) => PAGELM_FINISHED,
-        })
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { change(session, accept) }
+    let Some(it) = (unsafe { enter(&mut g, session) }) else {
+        return g.stopped();
+    };
+    let accepted = it.session.accept(id);
+    it.done(accepted.map(step))
 }
 
 /// The last generated token. PAGELM_ERROR_NO_LOGITS if there is none yet.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_token(session: *const pagelm_session, id: *mut u32) -> i32 {
-    let token = |it: &pagelm_session| {
-        // SAFETY: the header's conventions.
-        let mut out = unsafe { guard::answer(id, "id") }?;
-        it.mem.apart(out.span(), "id")?;
-        out.put(0, it.session.token().ok_or(Error::NoLogits)?);
-        Ok(PAGELM_OK)
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { look(session, token) }
+    let (out, it) = unsafe { (g.answer(id, &"id"), look(&mut g, session)) };
+    let Some(it) = it else { return g.stopped() };
+    let Some(id) = it.session.token() else {
+        return Error::NoLogits.code();
+    };
+    out.put(id);
+    PAGELM_OK
 }
 
 /// The text that the last `run` or `accept` released: `*len` bytes at `*text`, in the session, until
@@ -416,29 +436,33 @@ pub unsafe extern "C" fn pagelm_session_text(
     text: *mut *const u8,
     len: *mut usize,
 ) -> i32 {
-    let text = |it: &pagelm_session| {
-        // SAFETY: the header's conventions.
-        let (mut text, mut len) =
-            unsafe { (guard::answer(text, "text")?, guard::answer(len, "len")?) };
-        let bytes = it.session.text();
-        text.put(0, bytes.as_ptr());
-        len.put(0, bytes.len());
-        Ok(PAGELM_OK)
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { look(session, text) }
+    let (text, len, it) = unsafe {
+        (
+            g.answer(text, &"text"),
+            g.answer(len, &"len"),
+            look(&mut g, session),
+        )
+    };
+    let Some(it) = it else { return g.stopped() };
+    let bytes = it.session.text();
+    text.put(bytes.as_ptr());
+    len.put(bytes.len());
+    PAGELM_OK
 }
 
 /// For a caller that takes no further token: releases the text that is held back as the possible
 /// beginning of a stop string. `pagelm_session_text` has it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_finish(session: *mut pagelm_session) -> i32 {
-    let finish = |it: &mut pagelm_session| {
-        it.session.release_text();
-        Ok(PAGELM_OK)
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { change(session, finish) }
+    let Some(it) = (unsafe { enter(&mut g, session) }) else {
+        return g.stopped();
+    };
+    it.session.release_text();
+    PAGELM_OK
 }
 
 /// The raw logits: `*n` = n_vocab numbers at `*logits`, in the session, until the next call that
@@ -451,17 +475,23 @@ pub unsafe extern "C" fn pagelm_session_logits(
     logits: *mut *const f32,
     n: *mut usize,
 ) -> i32 {
-    let logits = |it: &pagelm_session| {
-        // SAFETY: the header's conventions.
-        let (mut logits, mut n) =
-            unsafe { (guard::answer(logits, "logits")?, guard::answer(n, "n")?) };
-        let found = it.session.logits_row(row)?;
-        logits.put(0, found.as_ptr());
-        n.put(0, found.len());
-        Ok(PAGELM_OK)
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { look(session, logits) }
+    let (logits, n, it) = unsafe {
+        (
+            g.answer(logits, &"logits"),
+            g.answer(n, &"n"),
+            look(&mut g, session),
+        )
+    };
+    let Some(it) = it else { return g.stopped() };
+    let found = match it.session.logits_row(row) {
+        Ok(found) => found,
+        Err(error) => return error.code(),
+    };
+    logits.put(found.as_ptr());
+    n.put(found.len());
+    PAGELM_OK
 }
 
 /// The `n` likeliest next tokens, likeliest first, with the logarithms of their probabilities in the
@@ -473,36 +503,41 @@ pub unsafe extern "C" fn pagelm_session_top_logprobs(
     logprobs: *mut f32,
     n: usize,
 ) -> i32 {
-    let top = |it: &pagelm_session| {
-        let (a, b) = (Span::new(ids, n, "ids")?, Span::new(logprobs, n, "logprobs")?);
-        it.mem.apart(a, "ids")?;
-        it.mem.apart(b, "logprobs")?;
-        a.apart(b, "logprobs")?;
+    let mut g = Guard::new();
+    // SAFETY: the header's conventions.
+    let (ids, logprobs, it) = unsafe {
+        (
+            g.output(ids, n, &"ids"),
+            g.output(logprobs, n, &"logprobs"),
+            look(&mut g, session),
+        )
+    };
+    let Some(it) = it else { return g.stopped() };
+    let top = || {
         // The core's own checks first, so that a failure writes nothing.
         if n > it.session.logits()?.len() {
             return Err(Error::BadParam { name: &"n" });
         }
-        // SAFETY: the header's conventions; the two are apart.
-        let (ids, logprobs) =
-            unsafe { (guard::cleared(ids, n, "ids")?, guard::cleared(logprobs, n, "logprobs")?) };
-        it.session.top_logprobs(ids, logprobs)?;
+        it.session
+            .top_logprobs(ids.cleared(n)?, logprobs.cleared(n)?)?;
         Ok(PAGELM_OK)
     };
-    // SAFETY: the header's conventions.
-    unsafe { look(session, top) }
+    let result = top();
+    g.status(result)
 }
 
 /// Empties context and queue and sets the generator to its seed again; sampling settings, biases
 /// and stops stay.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_reset(session: *mut pagelm_session) -> i32 {
-    let reset = |it: &mut pagelm_session| {
-        it.session.reset();
-        it.last = None;
-        Ok(PAGELM_OK)
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { change(session, reset) }
+    let Some(it) = (unsafe { enter(&mut g, session) }) else {
+        return g.stopped();
+    };
+    it.session.reset();
+    it.last = None;
+    PAGELM_OK
 }
 
 /// Where the session stands.
@@ -511,14 +546,12 @@ pub unsafe extern "C" fn pagelm_session_get_info(
     session: *const pagelm_session,
     info: *mut pagelm_session_info,
 ) -> i32 {
-    let get = |it: &pagelm_session| {
-        // SAFETY: the header's conventions.
-        let out = unsafe { StructOut::new(info, "info") }?;
-        out.put(&convert::session_info(&it.session.info()));
-        Ok(PAGELM_OK)
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { look(session, get) }
+    let (mut out, it) = unsafe { (g.record(info, &"info"), look(&mut g, session)) };
+    let Some(it) = it else { return g.stopped() };
+    out.put(bytes_of(&convert::session_info(&it.session.info())));
+    PAGELM_OK
 }
 
 /// Bytes that `pagelm_session_snapshot` would write now: they grow with the text.
@@ -527,14 +560,15 @@ pub unsafe extern "C" fn pagelm_session_snapshot_size(
     session: *const pagelm_session,
     size: *mut usize,
 ) -> i32 {
-    let query = |it: &pagelm_session| {
-        // SAFETY: the header's conventions.
-        let mut out = unsafe { guard::answer(size, "size") }?;
-        out.put(0, it.session.snapshot_size()?);
-        Ok(PAGELM_OK)
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { look(session, query) }
+    let (out, it) = unsafe { (g.answer(size, &"size"), look(&mut g, session)) };
+    let Some(it) = it else { return g.stopped() };
+    match it.session.snapshot_size() {
+        Ok(size) => out.put(size),
+        Err(error) => return error.code(),
+    }
+    PAGELM_OK
 }
 
 /// Copies what the session remembers to `out`, which has room for `cap` bytes; `*n` becomes their
@@ -547,19 +581,23 @@ pub unsafe extern "C" fn pagelm_session_snapshot(
     cap: usize,
     n: *mut usize,
 ) -> i32 {
-    let snapshot = |it: &mut pagelm_session| {
-        let out = out.cast::<u8>();
-        it.mem.apart(Span::new(out, cap, "out")?, "out")?;
-        // SAFETY: the header's conventions.
-        let mut n = unsafe { guard::answer(n, "n") }?;
-        let size = it.session.snapshot_size()?;
-        guard::fits(size, cap)?;
-        // SAFETY: the header's conventions; `size` is at most `cap`.
-        n.put(0, it.session.snapshot(unsafe { guard::cleared(out, size, "out") }?)?);
-        Ok(PAGELM_OK)
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { change(session, snapshot) }
+    let (out, n, it) = unsafe {
+        (
+            g.output(out.cast::<u8>(), cap, &"out"),
+            g.answer(n, &"n"),
+            enter(&mut g, session),
+        )
+    };
+    let Some(it) = it else { return g.stopped() };
+    let snapshot = || {
+        let out = out.cleared(it.session.snapshot_size()?)?;
+        n.put(it.session.snapshot(out)?);
+        Ok(())
+    };
+    let taken = snapshot();
+    it.ok(taken)
 }
 
 /// Puts a session back to where a snapshot was taken, of a session of the same model and n_ctx. A
@@ -570,14 +608,17 @@ pub unsafe extern "C" fn pagelm_session_restore(
     bytes: *const c_void,
     n: usize,
 ) -> i32 {
-    let restore = |it: &mut pagelm_session| {
-        // SAFETY: the header's conventions.
-        let bytes = unsafe { it.read(bytes.cast::<u8>(), n, "bytes") }?;
-        it.session.restore(bytes)?;
-        Ok(PAGELM_OK)
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { change(session, restore) }
+    let (bytes, it) = unsafe {
+        (
+            g.input(bytes.cast::<u8>(), n, &"bytes"),
+            enter(&mut g, session),
+        )
+    };
+    let Some(it) = it else { return g.stopped() };
+    let restored = it.session.restore(bytes);
+    it.ok(restored)
 }
 
 /// The last failure of a call that takes the session without const; code PAGELM_OK and an empty
@@ -587,13 +628,10 @@ pub unsafe extern "C" fn pagelm_session_last_error(
     session: *const pagelm_session,
     error: *mut pagelm_error,
 ) -> i32 {
-    let last = |it: &pagelm_session| {
-        // SAFETY: the header's conventions.
-        let out = unsafe { StructOut::new(error, "error") }?;
-        let none = <pagelm_error as bytemuck::Zeroable>::zeroed();
-        out.put(&it.last.as_ref().map_or(none, guard::full));
-        Ok(PAGELM_OK)
-    };
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    unsafe { look(session, last) }
+    let (mut out, it) = unsafe { (g.record(error, &"error"), look(&mut g, session)) };
+    let Some(it) = it else { return g.stopped() };
+    out.put(bytes_of(&guard::full(it.last.as_ref())));
+    PAGELM_OK
 }

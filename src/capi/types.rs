@@ -6,7 +6,7 @@
 #![allow(non_camel_case_types)]
 
 use bytemuck::{Pod, Zeroable};
-use core::ffi::{CStr, c_char};
+use core::ffi::c_char;
 
 /// The version of this interface, 0x00MMmmpp: a new major breaks programs, a new minor adds
 /// functions or fields. `pagelm_abi_version` tells it of the library.
@@ -89,6 +89,8 @@ pub const PAGELM_ERROR_INTERNAL: i32 = -32;
 pub const PAGELM_ERROR_OVERLAP: i32 = -33;
 /// An area of memory that wraps around or ends outside of memory.
 pub const PAGELM_ERROR_BAD_RANGE: i32 = -34;
+/// An input or a state has another length than the model takes.
+pub const PAGELM_ERROR_BAD_INPUT: i32 = -35;
 
 /// No such token: the value of `bos` and `eos` where the model names none.
 pub const PAGELM_NO_TOKEN: u32 = 0xffff_ffff;
@@ -244,115 +246,59 @@ pub struct pagelm_session_info {
     pub work_done: u64,
 }
 
-/// Every status this build can return: its number, its name and a sentence for a person.
-pub(super) const STATUS: [(i32, &CStr, &CStr); 38] = [
-    (PAGELM_OK, c"OK", c"done"),
-    (PAGELM_TOKEN, c"TOKEN", c"a token is ready"),
-    (PAGELM_MORE, c"MORE", c"not finished: call again, or give more of the file"),
-    (PAGELM_FINISHED, c"FINISHED", c"the text is finished"),
-    (PAGELM_ERROR_TRUNCATED, c"TRUNCATED", c"the model file is cut short; download it again"),
-    (PAGELM_ERROR_BAD_MAGIC, c"BAD_MAGIC", c"this is not a GGUF file"),
-    (PAGELM_ERROR_BAD_VERSION, c"BAD_VERSION", c"this version of the file format cannot be read"),
-    (PAGELM_ERROR_CORRUPT, c"CORRUPT", c"the model file is damaged; download it again"),
-    (
-        PAGELM_ERROR_UNSUPPORTED_ARCH,
-        c"UNSUPPORTED_ARCH",
-        c"this model architecture is not supported",
-    ),
-    (
-        PAGELM_ERROR_UNSUPPORTED_TYPE,
-        c"UNSUPPORTED_TYPE",
-        c"a tensor has a type that is not supported; convert the model",
-    ),
-    (
-        PAGELM_ERROR_UNSUPPORTED,
-        c"UNSUPPORTED",
-        c"the model asks for something that is not supported",
-    ),
-    (PAGELM_ERROR_MISSING_KEY, c"MISSING_KEY", c"the model file lacks a metadata key"),
-    (PAGELM_ERROR_BAD_VALUE, c"BAD_VALUE", c"a metadata key of the model file makes no sense"),
-    (PAGELM_ERROR_MISSING_TENSOR, c"MISSING_TENSOR", c"the model file lacks a tensor"),
-    (PAGELM_ERROR_BAD_SHAPE, c"BAD_SHAPE", c"a tensor does not fit the model's metadata"),
-    (PAGELM_ERROR_NOT_FINITE, c"NOT_FINITE", c"a weight is infinite or not a number"),
-    (
-        PAGELM_ERROR_OVERFLOW,
-        c"OVERFLOW",
-        c"the model's numbers overflowed, so there is no next token",
-    ),
-    (
-        PAGELM_ERROR_OUT_OF_MEMORY,
-        c"OUT_OF_MEMORY",
-        c"too little memory was given; ask the size query",
-    ),
-    (
-        PAGELM_ERROR_TOO_LARGE,
-        c"TOO_LARGE",
-        c"too large for this machine's address space; use a smaller context",
-    ),
-    (
-        PAGELM_ERROR_MISALIGNED,
-        c"MISALIGNED",
-        c"a pointer is not aligned; memory and files start at multiples of 8",
-    ),
-    (PAGELM_ERROR_BAD_TOKEN, c"BAD_TOKEN", c"a token id is not in the vocabulary"),
-    (
-        PAGELM_ERROR_NO_TOKENIZER,
-        c"NO_TOKENIZER",
-        c"the model has no tokenizer: feed token ids instead of text",
-    ),
-    (
-        PAGELM_ERROR_UNENCODABLE,
-        c"UNENCODABLE",
-        c"the vocabulary has no token for a part of the text",
-    ),
-    (
-        PAGELM_ERROR_TEXT_TOO_LONG,
-        c"TEXT_TOO_LONG",
-        c"the text is too long; raise max_text or feed it in parts",
-    ),
-    (
-        PAGELM_ERROR_PROMPT_TOO_LONG,
-        c"PROMPT_TOO_LONG",
-        c"more tokens than the context holds; shorten the prompt",
-    ),
-    (
-        PAGELM_ERROR_NOTHING_FED,
-        c"NOTHING_FED",
-        c"there is nothing to continue; feed a prompt first",
-    ),
-    (PAGELM_ERROR_NO_LOGITS, c"NO_LOGITS", c"there are no logits yet; call eval until it is done"),
-    (PAGELM_ERROR_BAD_PARAM, c"BAD_PARAM", c"a parameter is out of its range"),
-    (
-        PAGELM_ERROR_BAD_SNAPSHOT,
-        c"BAD_SNAPSHOT",
-        c"the snapshot does not belong to a session like this one",
-    ),
-    (PAGELM_ERROR_NOT_LOADED, c"NOT_LOADED", c"the model file has not arrived in full yet"),
-    (PAGELM_ERROR_FULL, c"FULL", c"a table of fixed length is full"),
-    (PAGELM_ERROR_NULL, c"NULL", c"a required pointer is NULL"),
-    (
-        PAGELM_ERROR_DEAD_HANDLE,
-        c"DEAD_HANDLE",
-        c"a handle is not alive: never initialised, moved or overwritten",
-    ),
-    (
-        PAGELM_ERROR_BAD_STRUCT,
-        c"BAD_STRUCT",
-        c"struct_size must be set to the size of the structure",
-    ),
-    (
-        PAGELM_ERROR_BUFFER_TOO_SMALL,
-        c"BUFFER_TOO_SMALL",
-        c"a buffer is too small; nothing was written",
-    ),
-    (PAGELM_ERROR_INTERNAL, c"INTERNAL", c"internal error: please report it"),
-    (PAGELM_ERROR_OVERLAP, c"OVERLAP", c"two areas of memory that must be apart share bytes"),
-    (
-        PAGELM_ERROR_BAD_RANGE,
-        c"BAD_RANGE",
-        c"an area of memory wraps around or ends outside of memory",
-    ),
-];
+/// The statuses in words, from the highest number down; each ended by a zero byte.
+const WORDS: &str = "\
+    finished\0\
+    more\0\
+    token\0\
+    ok\0\
+    truncated\0\
+    bad magic\0\
+    bad version\0\
+    corrupt\0\
+    unsupported arch\0\
+    unsupported type\0\
+    unsupported\0\
+    missing key\0\
+    bad value\0\
+    missing tensor\0\
+    bad shape\0\
+    not finite\0\
+    overflow\0\
+    out of memory\0\
+    too large\0\
+    misaligned\0\
+    bad token\0\
+    no tokenizer\0\
+    unencodable\0\
+    text too long\0\
+    prompt too long\0\
+    nothing fed\0\
+    no logits\0\
+    bad param\0\
+    bad snapshot\0\
+    not loaded\0\
+    full\0\
+    null\0\
+    dead handle\0\
+    bad struct\0\
+    buffer too small\0\
+    internal\0\
+    overlap\0\
+    bad range\0\
+    bad input\0\
+    unknown\0";
 
-/// What stands for a status that this build does not know.
-pub(super) const UNKNOWN_STATUS: (&CStr, &CStr) = (c"UNKNOWN", c"unknown status");
+/// A status in words, ended by a zero byte; "unknown" for a number that is none.
+pub(super) fn status_text(status: i32) -> *const c_char {
+    let mut before = PAGELM_FINISHED.wrapping_sub(status) as u32;
+    let mut words = WORDS.as_bytes();
+    while let [byte, rest @ ..] = words
+        && before > 0
+        && words.len() > c"unknown".count_bytes() + 1
+    {
+        before -= u32::from(*byte == 0);
+        words = rest;
+    }
+    words.as_ptr().cast()
+}

@@ -217,7 +217,7 @@ fn prompts_that_do_not_fit_are_refused_and_change_nothing() {
     assert_eq!(live.run(0), PAGELM_TOKEN, "it begins with bos");
     assert_eq!(unsafe { pagelm_session_reset(live.session) }, PAGELM_OK);
     assert_eq!(live.feed(&[b'a'; 51]), PAGELM_ERROR_TEXT_TOO_LONG);
-    assert!(live.last_error().1.contains("51 bytes"), "{}", live.last_error().1);
+    assert!(live.last_error().1.contains("50 bytes"), "{}", live.last_error().1);
     assert_eq!(live.feed(&[b'a'; 25]), PAGELM_ERROR_PROMPT_TOO_LONG);
     assert!(live.last_error().1.contains("25 tokens"), "{}", live.last_error().1);
     assert_eq!(feed_ids(&[5; 25]), PAGELM_ERROR_PROMPT_TOO_LONG);
