@@ -13,10 +13,14 @@ use crate::ctx::Ctx;
 use crate::header;
 use crate::tally::Tally;
 use crate::wasm::{EXTRA_EXPORTS, Variant};
+use crate::weigh::Functions;
 
 /// The import that bindings/c's panic handler calls. It exists nowhere, so a
 /// panic that the optimiser could not prove away stays visible as an import.
 pub const PANIC_IMPORT: &str = "env.pagelm_panic_is_reachable";
+
+/// How many functions that can panic are named.
+const SHOWN: usize = 30;
 
 /// Words of core's panic messages and of the source paths that panics carry.
 const PANIC_WORDS: [&str; 16] = [
@@ -148,18 +152,26 @@ fn contains(bytes: &[u8], word: &[u8]) -> bool {
     bytes.windows(word.len()).any(|window| window == word)
 }
 
-/// All checks of one shipped module, each counted.
+/// All checks of one shipped module, each counted. `linked` is the module
+/// before it was optimised, which has names to tell what is wrong.
 pub fn shipped(
     ctx: &Ctx,
     tally: &mut Tally,
     road: &str,
     variant: Variant,
     path: &Path,
+    linked: &Path,
 ) -> Result<()> {
     let module = Module::read(path)?;
     let header = header::functions(ctx)?;
     let label = |what: &str| format!("{road} {}: {what}", variant.file());
-    tally.check(&label("no imports, so no path to the panic handler"), module.no_imports());
+    let pure =
+        tally.check(&label("no imports, so no path to the panic handler"), module.no_imports());
+    if !pure {
+        let callers = Functions::read(linked)?.panicking();
+        callers.iter().take(SHOWN).for_each(|line| println!("          {line}"));
+        println!("          ({} functions can reach a panic)", callers.len());
+    }
     tally.check(&label("none of core's panic messages in the binary"), module.no_panic_words());
     tally.check(
         &label(&format!(

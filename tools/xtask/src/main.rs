@@ -20,6 +20,7 @@ mod test;
 mod toolchain;
 mod wasm;
 mod web;
+mod weigh;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,6 +71,9 @@ enum Command {
         /// Compare only; fail when the table or a budget is broken
         #[arg(long)]
         check: bool,
+        /// Also list this many of the largest functions, and those that can panic
+        #[arg(long, value_name = "N")]
+        functions: Option<usize>,
     },
     /// Build everything the demo page needs and serve it on this machine
     Demo {
@@ -99,7 +103,7 @@ fn run(args: Args) -> anyhow::Result<bool> {
         Command::Test { steps, .. } => return test::run(&ctx, &steps),
         Command::Wasm { toolchain } => drop(wasm::command(&ctx, toolchain)?),
         Command::Header { check } => header::command(&ctx, check)?,
-        Command::Sizes { check } => sizes::command(&ctx, check)?,
+        Command::Sizes { check, functions } => sizes::command(&ctx, check, functions)?,
         Command::Demo { port, open, isolate, screenshot, toolchain } => {
             let options = demo::Options { port, open, isolate, screenshot, toolchain };
             demo::command(&ctx, &options)?

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -11,6 +12,7 @@ use crate::tally::{Tally, excused};
 use crate::toolchain::{Choice, Road};
 use crate::wasm::{self, Variant};
 use crate::web;
+use crate::weigh::Functions;
 
 const DOC: &str = "docs/SIZES.md";
 const BEGIN: &str = "<!-- sizes: begin, written by `cargo xtask sizes` -->";
@@ -69,10 +71,13 @@ fn measure(ctx: &Ctx) -> Result<Vec<Size>> {
 }
 
 /// `cargo xtask sizes`.
-pub fn command(ctx: &Ctx, check: bool) -> Result<()> {
+pub fn command(ctx: &Ctx, check: bool, functions: Option<usize>) -> Result<()> {
     let road = wasm::command(ctx, Choice::Auto)?;
     if road != Road::Rustup {
         println!("  note: the table is kept for rustup's compiler; this is {}", road.title());
+    }
+    if let Some(count) = functions {
+        list_functions(&wasm::linked(ctx, road, Variant::Simd128), count)?;
     }
     let sizes = measure(ctx)?;
     let table = table(&sizes);
@@ -86,6 +91,17 @@ pub fn command(ctx: &Ctx, check: bool) -> Result<()> {
     let text = fs::read_to_string(ctx.path(DOC)).context(DOC)?;
     fs::write(ctx.path(DOC), replaced(&text, &table)?)?;
     println!("  wrote {DOC}");
+    Ok(())
+}
+
+/// Where the bytes are, before wasm-opt and compression.
+fn list_functions(linked: &Path, count: usize) -> Result<()> {
+    let functions = Functions::read(linked)?;
+    println!("\n  the largest functions, in bytes before wasm-opt");
+    functions.largest(count).iter().for_each(|(size, name)| println!("  {size:7} {name}"));
+    let panicking = functions.panicking();
+    println!("\n  {} functions can reach a panic", panicking.len());
+    panicking.iter().for_each(|line| println!("          {line}"));
     Ok(())
 }
 

@@ -135,7 +135,8 @@ fn wasm_road(ctx: &Ctx, tally: &mut Tally, road: Road, variants: &[Variant]) -> 
             continue;
         };
         if variant != Variant::Check {
-            checks::shipped(ctx, tally, road.name(), variant, &path)?;
+            let linked = wasm::linked(ctx, road, variant);
+            checks::shipped(ctx, tally, road.name(), variant, &path, &linked)?;
         }
     }
     Ok(())

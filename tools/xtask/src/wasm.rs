@@ -99,12 +99,25 @@ pub fn best(ctx: &Ctx, variant: Variant) -> Result<PathBuf> {
         .with_context(|| format!("no road built {}", variant.file()))
 }
 
+fn flavour(road: Road, variant: Variant) -> String {
+    format!("{}-{}", road.name(), variant.file().trim_end_matches(".wasm"))
+}
+
+/// A folder for each flavour: two compilers' or flags' products never mix, and
+/// Debian's core is built once for each.
+fn build_dir(ctx: &Ctx, road: Road, variant: Variant) -> PathBuf {
+    ctx.target.join("wasm-build").join(flavour(road, variant))
+}
+
+/// The module as the linker left it, names and all.
+pub fn linked(ctx: &Ctx, road: Road, variant: Variant) -> PathBuf {
+    build_dir(ctx, road, variant).join(TARGET).join("dist/pagelm.wasm")
+}
+
 /// Builds one module. `prepare` of the road must have succeeded.
 pub fn build(ctx: &Ctx, road: Road, variant: Variant) -> Result<PathBuf> {
-    let name = format!("{}-{}", road.name(), variant.file().trim_end_matches(".wasm"));
-    // A folder for each flavour: two compilers' or flags' products never mix,
-    // and Debian's core is built once for each.
-    let target = ctx.target.join("wasm-build").join(&name);
+    let name = flavour(road, variant);
+    let target = build_dir(ctx, road, variant);
     let mut job = road
         .cargo(ctx, &format!("wasm-{name}"), "rustc")
         .env("CARGO_TARGET_DIR", &target)
@@ -114,7 +127,7 @@ pub fn build(ctx: &Ctx, road: Road, variant: Variant) -> Result<PathBuf> {
         job = job.args(["--features", "_check"]);
     }
     job.run()?;
-    let linked = target.join(TARGET).join("dist/pagelm.wasm");
+    let linked = linked(ctx, road, variant);
     let out = path(ctx, road, variant);
     fs::create_dir_all(out.parent().context("a path without a folder")?)?;
     let trimmed = out.with_extension("trimmed.wasm");
