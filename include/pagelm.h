@@ -10,7 +10,8 @@
  *   or copied; pagelm_session_snapshot makes a copy that can travel.
  *
  * Lifetime. A model needs its memory and its file until its last session is used no more, a session
- *   its memory until it is used no more. The memories of different objects and the file are apart.
+ *   its memory until it is used no more. The memories of different objects and the file are apart,
+ *   and so are the areas that one call is given.
  *   Pointers that a function gives (text, logits) point into the session and hold until the next
  *   call that changes it.
  *

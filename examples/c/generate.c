@@ -116,7 +116,7 @@ static int read_options(struct options *o, int argc, char **argv)
  * Reads as much of the file as it takes to know all sizes: doubles the part until the header is in.
  * The part is thrown away again; a program that has memory to spare just reads the whole file first.
  */
-static int probe(FILE *f, size_t file_size, pagelm_model_info *info, size_t *session_size)
+static int probe(const char *path, FILE *f, size_t file_size, pagelm_model_info *info, size_t *session_size)
 {
     pagelm_error error = { .struct_size = sizeof error };
     int32_t status = PAGELM_MORE;
@@ -124,20 +124,20 @@ static int probe(FILE *f, size_t file_size, pagelm_model_info *info, size_t *ses
         size_t part = n < file_size ? n : file_size;
         uint8_t *bytes = malloc(part > 0 ? part : 1);
         if (bytes == NULL)
-            return fail("header", "out of memory");
+            return fail(path, "out of memory");
         rewind(f);
         if (fread(bytes, 1, part, f) != part) {
             free(bytes);
-            return fail("header", "cannot read the file");
+            return fail(path, "cannot read the file");
         }
         status = pagelm_model_probe(bytes, part, info, &error);
         if (status == PAGELM_OK)
             status = pagelm_session_probe(bytes, part, NULL, session_size, &error);
         free(bytes);
         if (status == PAGELM_MORE && part == file_size)
-            return fail("header", pagelm_status_text(PAGELM_ERROR_TRUNCATED));
+            return fail(path, "the file is cut short: it ends before its header does");
     }
-    return status == PAGELM_OK ? 0 : fail_status("header", status, &error);
+    return status == PAGELM_OK ? 0 : fail_status(path, status, &error);
 }
 
 /* Sizes are rounded up so that each part starts at a multiple of 64. */
@@ -173,7 +173,7 @@ static int read_file(const char *path, struct memory *m)
         fclose(f);
         return fail(path, "cannot tell the file's size");
     }
-    failed = probe(f, (size_t)size, &info, &session_size);
+    failed = probe(path, f, (size_t)size, &info, &session_size);
     if (!failed)
         failed = allocate(m, (size_t)size, (size_t)info.model_mem_size, session_size);
     rewind(f);

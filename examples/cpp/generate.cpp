@@ -129,7 +129,7 @@ public:
         auto *bytes = reinterpret_cast<std::uint8_t *>(file_.data());
         auto info = sized<pagelm_model_info>();
         if (check(pagelm_model_probe(bytes, file_.size(), &info, &error), path, &error) == PAGELM_MORE)
-            fail(path, pagelm_status_text(PAGELM_ERROR_TRUNCATED));
+            fail(path, "the file is cut short: it ends before its header does");
         memory_.resize(static_cast<std::size_t>(info.model_mem_size));
         check(pagelm_model_init(memory_.data(), memory_.size(), bytes, file_.size(), file_.size(), &model_, &error),
               path, &error);
