@@ -1,8 +1,8 @@
-// See README.md and pagelm.d.ts. Memory: stack, data | structs | file | model | session | scratch
+// See README.md. Memory: stack, data | structs | file | model | session | scratch.
 
 const TOKEN = 1, MORE = 2;
 const SETTINGS = ["temperature", "topK", "topP", "minP", "repetitionPenalty", "presencePenalty", "frequencyPenalty",
-  "penaltyLastN", "ignoreEos", "seed", "stop", "logitBias"]; // in pagelm_sampling's order
+  "penaltyLastN", "ignoreEos", "seed", "stop", "logitBias"]; // as in pagelm_sampling
 
 export class PagelmError extends Error {
   name = "PagelmError";
@@ -19,12 +19,13 @@ export const detectBuild = () => (WebAssembly.validate(SIMD) ? "simd128" : "scal
 const up = (n) => Math.ceil(n / 64) * 64;
 const newDecoder = () => new TextDecoder("utf-8", { ignoreBOM: true });
 
-// Gives the page its turn, every few milliseconds.
+// Every few milliseconds gives the page its turn.
 const pacer = (ms) => {
   let since = performance.now();
   return async () => {
     if (performance.now() - since < ms) return;
     await new Promise((go) => {
+      if (globalThis.scheduler) return scheduler.postTask(go, { priority: "background" });
       const { port1, port2 } = new MessageChannel();
       port1.onmessage = () => go(port1.close());
       port2.postMessage(0);
@@ -36,7 +37,7 @@ const pacer = (ms) => {
 async function open(source, signal) {
   const response = source instanceof Response ? source : source instanceof Blob ? new Response(source) : await fetch(source, { signal });
   if (!response.ok) throw new PagelmError("HTTP", `the server answered ${response.status}`);
-  if (/html/.test(response.headers.get("content-type"))) throw new PagelmError("HTML", "a web page came; check the address");
+  if (/html/.test(response.headers.get("content-type"))) throw new PagelmError("HTML", "a web page came: check the address");
   return response;
 }
 
@@ -46,8 +47,7 @@ async function start(source, signal) {
   if (!source.byteLength) {
     const response = await open(source, signal), type = response.headers.get("content-type");
     if (/^application\/wasm/.test(type)) return (await WebAssembly.instantiateStreaming(response)).instance;
-    if (!warned) console.warn(`${response.url}: served as "${type}"; application/wasm starts faster`);
-    warned = true;
+    warned ||= !console.warn(`${response.url}: served as "${type}"; application/wasm starts faster`);
     source = await response.arrayBuffer();
   }
   return (await WebAssembly.instantiate(source)).instance;
@@ -106,7 +106,7 @@ function createModel({ memory, __heap_base, ...x }, options) {
     } catch {
       fail(-14, `${to} bytes cannot be had; lower contextLength`);
     }
-    u8 = new Uint8Array(memory.buffer); // growth detached the old views
+    u8 = new Uint8Array(memory.buffer); // the old views are detached
     u32 = new Uint32Array(memory.buffer);
     f32 = new Float32Array(memory.buffer);
     model.memory.total = u8.length;
@@ -122,7 +122,8 @@ function createModel({ memory, __heap_base, ...x }, options) {
   }
 
   function fail(status, text) {
-    throw new PagelmError(string(x.pagelm_status_name(status)), text || string(x.pagelm_status_text(status)));
+    const what = string(x.pagelm_status_text(status));
+    throw new PagelmError(what.toUpperCase().replaceAll(" ", "_"), text || what);
   }
 
   // Frees the memory; any later use throws.
@@ -166,9 +167,8 @@ function createModel({ memory, __heap_base, ...x }, options) {
 
   function layOut(got) {
     const [vocabSize, maxContextLength, , layers, heads, tokenizer, bos, eos, , , , fileSize, , modelSize, , parameters] = u32.subarray(info / 4 + 1);
-    const contextLength = options.contextLength || maxContextLength;
-    const maxText = options.maxText || 8 * contextLength + 256;
-    struct(params, 24, contextLength, options.batch, maxText, options.slide);
+    const { contextLength = maxContextLength, maxText = 8 * contextLength + 256, batch, slide } = options;
+    struct(params, 24, contextLength, batch, maxText, slide);
     call(x.pagelm_session_probe, file, got, params, out, error);
     model.info = {
       architecture: string(info + 80), name: string(info + 96), fileSize, parameters, vocabSize, contextLength, maxContextLength,
@@ -186,14 +186,12 @@ function createModel({ memory, __heap_base, ...x }, options) {
   }
 
   function putText(text) {
-    const { read, written } = new TextEncoder().encodeInto(text, u8.subarray(scratch, end));
-    return read < text.length ? fail(-20) : written;
+    return new TextEncoder().encodeInto(text, u8.subarray(scratch, end)).written;
   }
 
   function putIds(ids) {
     if (4 * ids.length > end - scratch) fail(-21);
-    if (ids.some((id) => id >>> 0 !== id)) fail(-17);
-    u32.set(ids, scratch / 4);
+    u32.set(Array.from(ids, (id) => (id >>> 0 === id ? id : -1)), scratch / 4);
     return ids.length;
   }
 
@@ -212,13 +210,13 @@ function createModel({ memory, __heap_base, ...x }, options) {
     }
   }
 
-  // A character cut in two waits for its rest.
+  // Half a character waits for its rest.
   function released(stream) {
     call(x.pagelm_session_text, session, out, out + 4);
     return utf8.decode(u8.subarray(word(out), word(out) + word(out + 4)), { stream });
   }
 
-  // Yields [id, text] per token, then what was held back.
+  // Yields [id, text] per token, then text held back.
   async function* run(prompt = [], options = {}, step = x.pagelm_session_run, count = options.maxTokens ?? Infinity) {
     const { signal, keep, onToken, yieldMs = 8 } = options, breathe = pacer(yieldMs);
     if (!keep) model.reset();
@@ -230,8 +228,8 @@ function createModel({ memory, __heap_base, ...x }, options) {
       signal?.throwIfAborted();
       if (mine !== turn) throw new PagelmError("BUSY", "another call took over");
       const start = performance.now(), status = call(step, session, budget);
-      const share = (2 * (performance.now() - start)) / yieldMs;
-      if (share > 1 || status === MORE) budget = 1 + Math.min(budget / share, 2 * budget);
+      const room = yieldMs / 2 / (performance.now() - start);
+      if (room < 1 || status === MORE) budget = 1 + budget * Math.min(room, 2);
       if (status === TOKEN) {
         count--;
         call(x.pagelm_session_token, session, out);
@@ -270,6 +268,7 @@ function createModel({ memory, __heap_base, ...x }, options) {
     },
     tokenize(text, { special } = {}) {
       const n = putText(text), work = up(scratch + n), size = x.pagelm_tokenize_work_size(n), ids = work + up(size);
+      if (ids > end) fail(-20);
       call(x.pagelm_model_tokenize, handle, scratch, n, special, work, size, ids, (end - ids) / 4, out);
       return u32.slice(ids / 4, ids / 4 + word(out));
     },
@@ -280,7 +279,7 @@ function createModel({ memory, __heap_base, ...x }, options) {
     },
     logits() {
       call(x.pagelm_session_logits, session, 0, out, out + 4);
-      return f32.slice(word(out) / 4, word(out) / 4 + word(out + 4));
+      return new Float32Array(memory.buffer, word(out), word(out + 4)).slice();
     },
     topLogprobs(n = 10) {
       const at = scratch / 4;

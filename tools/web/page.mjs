@@ -84,6 +84,59 @@ const TESTS = {
     expect(ids.length === 5, `the next text had ${ids.length} tokens`);
   },
 
+  async "a load ends in the middle when told to"(model) {
+    const control = new AbortController();
+    const reason = new Error("enough");
+    const loading = loadModel(model, { signal: control.signal, onProgress: () => control.abort(reason) });
+    const error = await loading.then(() => null, (error) => error);
+    expect(error === reason, `got ${error}`);
+  },
+
+  async "a text ends in the middle when told to"(model) {
+    const control = new AbortController();
+    const loaded = await loadModel(model);
+    const onToken = () => control.abort();
+    const error = await loaded.complete("The", { signal: control.signal, onToken }).then(() => null, (error) => error);
+    expect(error?.name === "AbortError", `got ${error}`);
+  },
+
+  async "works without a length, in pieces of any size"(model) {
+    const bytes = new Uint8Array(await (await fetch(model)).arrayBuffer());
+    const whole = await complete(loadModel, { model: bytes, options: { maxTokens: 8 } });
+    const pieces = await complete(loadModel, { model: new Response(streamOf(bytes, 997)), options: { maxTokens: 8 } });
+    expect(pieces.text === whole.text, pieces.text);
+  },
+
+  async "a connection lost at 80 % is a clear error"(model) {
+    const bytes = new Uint8Array(await (await fetch(model)).arrayBuffer());
+    const part = bytes.subarray(0, bytes.length * 0.8);
+    await rejects(loadModel(new Response(streamOf(part, 10_000, new TypeError("lost")))), "TRUNCATED");
+  },
+
+  async "the page paints while a text is written"(model) {
+    const loaded = await loadModel(model);
+    let frames = 0;
+    let running = true;
+    const paint = () => running && (frames++, requestAnimationFrame(paint));
+    requestAnimationFrame(paint);
+    const end = performance.now() + 500;
+    while (performance.now() < end) await loaded.complete("The", { maxTokens: 60, ignoreEos: true });
+    running = false;
+    expect(frames >= 8, `${frames} frames in half a second`);
+  },
+
+  async "a file that a person chose is a model"(model) {
+    const file = new File([await (await fetch(model)).blob()], "chosen.gguf");
+    const { ids } = await complete(loadModel, { model: file, options: { maxTokens: 4 } });
+    expect(ids.length === 4, `${ids.length} tokens`);
+  },
+
+  async "after dispose every call says that the model is gone"(model) {
+    const loaded = await loadModel(model);
+    loaded.dispose();
+    await rejects(loaded.complete("The"), "DEAD");
+  },
+
   async "a page instead of a model is a clear error"() {
     await rejects(loadModel(new URL("blank.html", import.meta.url)), "HTML");
   },
@@ -97,6 +150,17 @@ const TESTS = {
     await rejects(loadModel(bytes.slice(0, bytes.byteLength - 100)), "TRUNCATED");
   },
 };
+
+/** A stream of bytes in pieces, that ends well or with an error. */
+function streamOf(bytes, size, error) {
+  let at = 0;
+  return new ReadableStream({
+    pull(controller) {
+      if (at < bytes.length) return controller.enqueue(bytes.slice(at, (at += size)));
+      return error ? controller.error(error) : controller.close();
+    },
+  });
+}
 
 async function runTests(model) {
   const results = [];

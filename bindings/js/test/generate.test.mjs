@@ -18,7 +18,7 @@ async function fails(promise, code, pattern = /./) {
 }
 
 function throws(call, code) {
-  assert.throws(call, (error) => error instanceof PagelmError && error.code === code && error.message.length > 10);
+  assert.throws(call, (error) => error instanceof PagelmError && error.code === code && error.message.length > 8);
 }
 
 describe("the same text", () => {
@@ -263,7 +263,7 @@ describe("a wrong call gets its own error:", () => {
   });
 
   test("a prompt that is too long", async () => {
-    await fails(bytes.complete("a".repeat(193)), "PROMPT_TOO_LONG", /193.*192/);
+    await fails(bytes.complete("a".repeat(193)), "PROMPT_TOO_LONG", /193 tokens/);
     await fails(bytes.complete("a".repeat(2000)), "TEXT_TOO_LONG");
     await fails(bytes.complete("a".repeat(1e6)), "TEXT_TOO_LONG");
     await fails(bytes.complete(new Uint32Array(193).fill(5)), "PROMPT_TOO_LONG");
