@@ -87,7 +87,9 @@ const TESTS = {
   async "a load ends in the middle when told to"(model) {
     const control = new AbortController();
     const reason = new Error("enough");
-    const loading = loadModel(model, { signal: control.signal, onProgress: () => control.abort(reason) });
+    const bytes = new Uint8Array(await (await fetch(model)).arrayBuffer());
+    const slow = new Response(streamOf(bytes, 100_000));
+    const loading = loadModel(slow, { signal: control.signal, onProgress: () => control.abort(reason) });
     const error = await loading.then(() => null, (error) => error);
     expect(error === reason, `got ${error}`);
   },
