@@ -58,6 +58,44 @@ fn a_seed_repeats_and_another_differs() {
 }
 
 #[test]
+fn every_setting_reaches_the_sampler() {
+    let loaded = load(&bytes_model());
+    let plain = sampled(loaded.model, &sampling(|s| s.seed = 2));
+    let changes: [fn(&mut pagelm_sampling); 8] = [
+        |s| s.temperature = 2.0,
+        |s| s.top_k = 3,
+        |s| s.top_p = 0.3,
+        |s| s.min_p = 0.3,
+        |s| s.repetition_penalty = 3.0,
+        |s| s.presence_penalty = 5.0,
+        |s| s.frequency_penalty = 5.0,
+        |s| (s.presence_penalty, s.penalty_last_n) = (5.0, 2),
+    ];
+    let mut seen = vec![plain];
+    for (i, change) in changes.into_iter().enumerate() {
+        let settings = sampling(|s| {
+            s.seed = 2;
+            change(s);
+        });
+        let ids = sampled(loaded.model, &settings);
+        assert!(!seen.contains(&ids), "setting {i} does something of its own");
+        seen.push(ids);
+    }
+}
+
+#[test]
+fn work_is_told_before_and_after() {
+    let loaded = load(&bytes_model());
+    let live = session(loaded.model, ptr::null());
+    assert_eq!((live.info().work_left, live.info().work_done), (0, 0));
+    assert_eq!(live.feed(PROMPT), PAGELM_OK);
+    let left = live.info().work_left;
+    assert!(left > 0);
+    assert_eq!(unsafe { pagelm_session_eval(live.session, 0) }, PAGELM_OK);
+    assert_eq!((live.info().work_left, live.info().work_done), (0, left));
+}
+
+#[test]
 fn settings_out_of_range_change_nothing() {
     let loaded = load(&bytes_model());
     let live = session(loaded.model, ptr::null());
@@ -98,7 +136,7 @@ fn a_bias_forbids_and_forces() {
     assert_eq!(set(&[2; 256], &[0.0; 256]), PAGELM_OK);
 }
 
-/// Text that has at least `n` bytes, none of them twice in a row.
+/// Some sampled tokens and their text.
 fn some_text(model: *const pagelm_model) -> (Vec<u32>, Vec<u8>) {
     let live = session(model, ptr::null());
     let settings = sampling(|s| s.seed = 11);

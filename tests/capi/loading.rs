@@ -110,6 +110,9 @@ fn the_header_is_found_as_soon_as_it_is_there() {
     assert_eq!((found.n_layer, found.n_head, found.tokenizer), (1, 2, PAGELM_TOKENIZER_PIECES));
     assert_eq!((found.bos, found.eos, found.packed), (1, 0, 0));
     assert_eq!(found.file_size, bytes.len() as u64);
+    // Embeddings, attention, feed-forward, norms.
+    let n_params = (258 + 96) * 32 + (96 + 32) * 33 + 64 * 33 + 32 * 65 + 6 * 32;
+    assert_eq!(found.n_params, n_params);
     assert_eq!(found.arch.map(|c| c as u8)[..5], *b"gpt2\0");
     assert_eq!(found.name.map(|c| c as u8)[..6], *b"bytes\0");
     let ids_only = probe(&file("gpt2/odd45.f16.gguf")).unwrap();
