@@ -91,9 +91,5 @@ pub(super) fn session_info(info: &SessionInfo) -> pagelm_session_info {
 
 /// An error if `flags` holds bits that this build does not know.
 fn only(flags: u32, known: u32) -> Result<()> {
-    if flags & !known == 0 {
-        Ok(())
-    } else {
-        Err(Error::BadParam { name: &"flags" })
-    }
+    if flags & !known == 0 { Ok(()) } else { Err(Error::BadParam { name: &"flags" }) }
 }

@@ -117,11 +117,7 @@ impl Guard {
     /// NULL is sound if `n` is 0.
     fn many<T>(&mut self, p: *const T, n: usize, name: Word) -> usize {
         let size = (size_of::<T>(), align_of::<T>());
-        if self.note(p.addr(), n.checked_mul(size.0), size.1, name) {
-            n
-        } else {
-            0
-        }
+        if self.note(p.addr(), n.checked_mul(size.0), size.1, name) { n } else { 0 }
     }
 
     /// Notes `len` bytes at `start` (`None`: too many to count); whether they are sound.
@@ -140,9 +136,7 @@ impl Guard {
     /// Whether there can be `len` bytes at `start`.
     #[inline(never)]
     fn sound(&mut self, start: usize, len: usize, align: usize, name: Word) -> bool {
-        let ends = start
-            .checked_add(len)
-            .is_some_and(|end| end as u64 <= memory_end());
+        let ends = start.checked_add(len).is_some_and(|end| end as u64 <= memory_end());
         let fault = match start {
             0 if len == 0 => return true,
             0 => Error::Null { name },
@@ -196,11 +190,7 @@ impl Guard {
         name: Word,
     ) -> Output<'a, T> {
         let n = self.many(p.cast_const(), n, name);
-        Output {
-            p,
-            n,
-            life: PhantomData,
-        }
+        Output { p, n, life: PhantomData }
     }
 
     /// Room for one answer.
@@ -208,23 +198,14 @@ impl Guard {
     /// # Safety
     /// The promise of this module, for one element at `p`.
     pub(super) unsafe fn answer<'a, T>(&mut self, p: *mut T, name: Word) -> Answer<'a, T> {
-        let p = self
-            .one(p.cast(), size_of::<T>(), align_of::<T>(), name)
-            .cast();
-        Answer {
-            p,
-            life: PhantomData,
-        }
+        let p = self.one(p.cast(), size_of::<T>(), align_of::<T>(), name).cast();
+        Answer { p, life: PhantomData }
     }
 
     /// `p`, or NULL after a fault.
     #[inline(never)]
     fn one(&mut self, p: *mut u8, size: usize, align: usize, name: Word) -> *mut u8 {
-        if self.note(p.addr(), Some(size), align, name) {
-            p
-        } else {
-            ptr::null_mut()
-        }
+        if self.note(p.addr(), Some(size), align, name) { p } else { ptr::null_mut() }
     }
 
     /// The size that the structure at `p` states; 0 after a fault.
@@ -243,11 +224,7 @@ impl Guard {
             return 0;
         }
         let size = size as usize;
-        if self.note(p.addr(), Some(size), align, name) {
-            size
-        } else {
-            0
-        }
+        if self.note(p.addr(), Some(size), align, name) { size } else { 0 }
     }
 
     /// The caller's structure: fields beyond an older, shorter one are zero, fields of a newer,
@@ -275,11 +252,7 @@ impl Guard {
         let p = p.cast::<u8>();
         // SAFETY: as promised to this function.
         let size = unsafe { self.record_size(p, align_of::<T>(), name) };
-        Record {
-            p,
-            size,
-            life: PhantomData,
-        }
+        Record { p, size, life: PhantomData }
     }
 
     /// Reports the call's failure to `error`, which may be NULL.
@@ -363,11 +336,7 @@ impl<'a, T: Pod> Output<'a, T> {
 
 /// An error if a buffer of `have` elements is too small for `need`.
 pub(super) fn fits(need: usize, have: usize) -> Result<()> {
-    if need <= have {
-        Ok(())
-    } else {
-        Err(Error::BufferTooSmall { need })
-    }
+    if need <= have { Ok(()) } else { Err(Error::BufferTooSmall { need }) }
 }
 
 /// Room for one answer; none after a fault.
@@ -448,8 +417,7 @@ impl Mark {
 /// Bytes of a block for a handle of type `H` and `rest` bytes for the core,
 /// which begin at a multiple of 64 from the block's start.
 pub(super) fn block_size<H>(rest: usize) -> Result<usize> {
-    rest.checked_add(size_of::<H>().next_multiple_of(ALIGN))
-        .ok_or(Error::TooLarge)
+    rest.checked_add(size_of::<H>().next_multiple_of(ALIGN)).ok_or(Error::TooLarge)
 }
 
 /// The caller's block, to be cut into the handle's place and the core's part.
@@ -462,10 +430,7 @@ impl Guard {
     /// The first `need` of `have` bytes at `mem`.
     #[inline(never)]
     pub(super) fn block(&mut self, mem: *mut c_void, have: usize, need: usize) -> Result<Block> {
-        let span = Span {
-            start: mem.addr(),
-            len: need,
-        };
+        let span = Span { start: mem.addr(), len: need };
         if self.sound(span.start, have.max(1), BLOCK_ALIGN, &"mem") {
             if have < need {
                 self.fail(Error::OutOfMemory { need });
@@ -474,10 +439,7 @@ impl Guard {
             }
         }
         self.check()?;
-        Ok(Block {
-            span,
-            p: mem.cast(),
-        })
+        Ok(Block { span, p: mem.cast() })
     }
 }
 
@@ -495,10 +457,7 @@ impl Block {
     /// else refers into the block.
     #[inline(never)]
     pub(super) unsafe fn clear<'a>(&self, head: usize) -> &'a mut [u8] {
-        let (size, head) = (
-            self.span.len,
-            head.next_multiple_of(ALIGN).min(self.span.len),
-        );
+        let (size, head) = (self.span.len, head.next_multiple_of(ALIGN).min(self.span.len));
         // SAFETY: `size` bytes are writable by the promise. Clearing makes fresh memory
         // initialised, and the handle's mark dead while it is being built.
         unsafe { ptr::write_bytes(self.p, 0, size) };

@@ -74,11 +74,7 @@ pub(super) unsafe fn ready(g: &mut Guard, handle: *const pagelm_model) -> Option
     g.apart(it.mem, &"model");
     g.apart(Span::of(it.file.p.addr(), it.file.size), &"model");
     if let State::Ready(model) = &it.state {
-        return Some(Ready {
-            model,
-            life: it.life,
-            mem: it.mem,
-        });
+        return Some(Ready { model, life: it.life, mem: it.mem });
     }
     g.fail(Error::NotLoaded);
     None
@@ -158,13 +154,8 @@ impl Place {
     unsafe fn put(&self, state: State) -> *mut pagelm_model {
         let life = LIVES.fetch_add(1, Ordering::Relaxed);
         let handle = self.block.handle::<pagelm_model>();
-        let value = pagelm_model {
-            mark: Mark::DEAD,
-            life,
-            mem: self.block.span,
-            file: self.file,
-            state,
-        };
+        let value =
+            pagelm_model { mark: Mark::DEAD, life, mem: self.block.span, file: self.file, state };
         // SAFETY: `Guard::block` checked size and alignment; writable by the header's conventions.
         unsafe { handle.write(value) };
         handle
@@ -239,10 +230,7 @@ pub unsafe extern "C" fn pagelm_model_init(
     error: *mut pagelm_error,
 ) -> i32 {
     let mut g = Guard::new();
-    let file = File {
-        p: file,
-        size: file_size,
-    };
+    let file = File { p: file, size: file_size };
     // SAFETY: the header's conventions.
     let out = unsafe {
         g.report_to(error);
@@ -325,10 +313,7 @@ pub unsafe extern "C" fn pagelm_model_init_packed(
 ) -> i32 {
     let mut g = Guard::new();
     // Made writable in type only: a ready model's file is never written to.
-    let file = File {
-        p: file.cast_mut(),
-        size: file_size,
-    };
+    let file = File { p: file.cast_mut(), size: file_size };
     // SAFETY: the header's conventions.
     let out = unsafe {
         g.report_to(error);
@@ -363,10 +348,7 @@ pub unsafe extern "C" fn pagelm_model_get_info(
     let (Some(it), Ok(())) = (it, g.check()) else {
         return g.stopped();
     };
-    out.put(bytes_of(&convert::model_info(
-        it.model.info(),
-        it.mem.len(),
-    )));
+    out.put(bytes_of(&convert::model_info(it.model.info(), it.mem.len())));
     PAGELM_OK
 }
 
@@ -408,9 +390,7 @@ pub unsafe extern "C" fn pagelm_model_tokenize(
                 put(id);
                 Ok(())
             };
-            it.model
-                .tokenizer()
-                .encode(text, flags != 0, work, &mut put)
+            it.model.tokenizer().encode(text, flags != 0, work, &mut put)
         };
         let mut count = 0;
         encode(&mut |_| count += 1)?;
@@ -450,8 +430,7 @@ pub unsafe extern "C" fn pagelm_model_detokenize(
     let detokenize = || {
         g.check()?;
         let decode = |put: &mut dyn FnMut(&[u8])| {
-            list.iter()
-                .try_for_each(|&id| it.model.tokenizer().decode(id, put))
+            list.iter().try_for_each(|&id| it.model.tokenizer().decode(id, put))
         };
         let mut size = 0;
         decode(&mut |bytes| size += bytes.len())?;

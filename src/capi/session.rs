@@ -141,11 +141,7 @@ pub unsafe extern "C" fn pagelm_session_probe(
     // SAFETY: the header's conventions.
     let (bytes, params, size) = unsafe {
         g.report_to(error);
-        (
-            g.input(bytes, len, &"bytes"),
-            self::params(&mut g, params),
-            g.answer(size, &"size"),
-        )
+        (g.input(bytes, len, &"bytes"), self::params(&mut g, params), g.answer(size, &"size"))
     };
     let probe = || {
         g.check()?;
@@ -209,14 +205,7 @@ pub unsafe extern "C" fn pagelm_session_init(
         let core = Session::new(it.model, rest, &params)?;
         let handle = block.handle::<pagelm_session>();
         let (mark, mem) = (Mark::alive(MAGIC, handle), block.span);
-        let made = pagelm_session {
-            mark,
-            model,
-            life: it.life,
-            mem,
-            last: None,
-            session: core,
-        };
+        let made = pagelm_session { mark, model, life: it.life, mem, last: None, session: core };
         // SAFETY: `Guard::block` checked size and alignment; writable by the header's conventions.
         unsafe { handle.write(made) };
         out.put(handle);
@@ -251,26 +240,15 @@ pub unsafe extern "C" fn pagelm_session_set_logit_bias(
 ) -> i32 {
     let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    let (ids, bias, it) = unsafe {
-        (
-            g.input(ids, n, &"ids"),
-            g.input(bias, n, &"bias"),
-            enter(&mut g, session),
-        )
-    };
+    let (ids, bias, it) =
+        unsafe { (g.input(ids, n, &"ids"), g.input(bias, n, &"bias"), enter(&mut g, session)) };
     let Some(it) = it else { return g.stopped() };
     let mut pairs = [(0, 0.0); MAX_BIAS];
     for (pair, (&id, &bias)) in pairs.iter_mut().zip(ids.iter().zip(bias)) {
         *pair = (id, bias);
     }
-    let full = Error::Full {
-        what: &"logit bias",
-        max: MAX_BIAS as u16,
-    };
-    let set = pairs
-        .get(..n)
-        .ok_or(full)
-        .and_then(|list| it.session.set_logit_bias(list));
+    let full = Error::Full { what: &"logit bias", max: MAX_BIAS as u16 };
+    let set = pairs.get(..n).ok_or(full).and_then(|list| it.session.set_logit_bias(list));
     it.ok(set)
 }
 
@@ -360,13 +338,7 @@ pub unsafe extern "C" fn pagelm_session_eval(session: *mut pagelm_session, budge
         return g.stopped();
     };
     let done = it.session.eval(budget);
-    it.done(done.map(|progress| {
-        if progress == Progress::Ready {
-            PAGELM_OK
-        } else {
-            PAGELM_MORE
-        }
-    }))
+    it.done(done.map(|progress| if progress == Progress::Ready { PAGELM_OK } else { PAGELM_MORE }))
 }
 
 /// Works through the queue, then chooses a token and queues it. PAGELM_TOKEN: `pagelm_session_token`
@@ -438,13 +410,8 @@ pub unsafe extern "C" fn pagelm_session_text(
 ) -> i32 {
     let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    let (text, len, it) = unsafe {
-        (
-            g.answer(text, &"text"),
-            g.answer(len, &"len"),
-            look(&mut g, session),
-        )
-    };
+    let (text, len, it) =
+        unsafe { (g.answer(text, &"text"), g.answer(len, &"len"), look(&mut g, session)) };
     let Some(it) = it else { return g.stopped() };
     let bytes = it.session.text();
     text.put(bytes.as_ptr());
@@ -477,13 +444,8 @@ pub unsafe extern "C" fn pagelm_session_logits(
 ) -> i32 {
     let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    let (logits, n, it) = unsafe {
-        (
-            g.answer(logits, &"logits"),
-            g.answer(n, &"n"),
-            look(&mut g, session),
-        )
-    };
+    let (logits, n, it) =
+        unsafe { (g.answer(logits, &"logits"), g.answer(n, &"n"), look(&mut g, session)) };
     let Some(it) = it else { return g.stopped() };
     let found = match it.session.logits_row(row) {
         Ok(found) => found,
@@ -506,11 +468,7 @@ pub unsafe extern "C" fn pagelm_session_top_logprobs(
     let mut g = Guard::new();
     // SAFETY: the header's conventions.
     let (ids, logprobs, it) = unsafe {
-        (
-            g.output(ids, n, &"ids"),
-            g.output(logprobs, n, &"logprobs"),
-            look(&mut g, session),
-        )
+        (g.output(ids, n, &"ids"), g.output(logprobs, n, &"logprobs"), look(&mut g, session))
     };
     let Some(it) = it else { return g.stopped() };
     let top = || {
@@ -518,8 +476,7 @@ pub unsafe extern "C" fn pagelm_session_top_logprobs(
         if n > it.session.logits()?.len() {
             return Err(Error::BadParam { name: &"n" });
         }
-        it.session
-            .top_logprobs(ids.cleared(n)?, logprobs.cleared(n)?)?;
+        it.session.top_logprobs(ids.cleared(n)?, logprobs.cleared(n)?)?;
         Ok(PAGELM_OK)
     };
     let result = top();
@@ -584,11 +541,7 @@ pub unsafe extern "C" fn pagelm_session_snapshot(
     let mut g = Guard::new();
     // SAFETY: the header's conventions.
     let (out, n, it) = unsafe {
-        (
-            g.output(out.cast::<u8>(), cap, &"out"),
-            g.answer(n, &"n"),
-            enter(&mut g, session),
-        )
+        (g.output(out.cast::<u8>(), cap, &"out"), g.answer(n, &"n"), enter(&mut g, session))
     };
     let Some(it) = it else { return g.stopped() };
     let snapshot = || {
@@ -610,12 +563,7 @@ pub unsafe extern "C" fn pagelm_session_restore(
 ) -> i32 {
     let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    let (bytes, it) = unsafe {
-        (
-            g.input(bytes.cast::<u8>(), n, &"bytes"),
-            enter(&mut g, session),
-        )
-    };
+    let (bytes, it) = unsafe { (g.input(bytes.cast::<u8>(), n, &"bytes"), enter(&mut g, session)) };
     let Some(it) = it else { return g.stopped() };
     let restored = it.session.restore(bytes);
     it.ok(restored)
