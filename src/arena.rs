@@ -34,8 +34,6 @@ pub struct Reserve<'a> {
     counting: bool,
     /// Bytes laid out so far.
     used: usize,
-    /// Bytes of the block.
-    have: usize,
     failed: Option<Error>,
 }
 
@@ -43,15 +41,15 @@ impl<'a> Reserve<'a> {
     /// Counts only: [`Reserve::finish`] gives the size that carving will need.
     #[must_use]
     pub fn count() -> Self {
-        Self { rest: &mut [], counting: true, used: 0, have: 0, failed: None }
+        Self { rest: &mut [], counting: true, used: 0, failed: None }
     }
 
     /// Carves `block`, which must start at a multiple of [`BLOCK_ALIGN`].
     #[must_use]
     pub fn carve(block: &'a mut [u8]) -> Self {
         let misaligned = block.as_ptr().align_offset(BLOCK_ALIGN) != 0;
-        let (have, failed) = (block.len(), misaligned.then_some(Error::Misaligned));
-        Self { rest: block, counting: false, used: 0, have, failed }
+        let failed = misaligned.then_some(Error::Misaligned);
+        Self { rest: block, counting: false, used: 0, failed }
     }
 
     /// The next piece: `n` elements of `T`, as the block held them. Empty while
@@ -123,7 +121,9 @@ mod tests {
         for size in 0..need {
             let mut carve = Reserve::carve(&mut block[..size]);
             lay(&mut carve);
-            assert!(matches!(carve.finish(), Err(Error::OutOfMemory { have, .. }) if have == size));
+            assert!(
+                matches!(carve.finish(), Err(Error::OutOfMemory { need: least }) if least > size)
+            );
         }
         let mut carve = Reserve::carve(&mut block[..need]);
         let (a, b, c) = lay(&mut carve);

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{self, Acts, Isa, Weights};
 use crate::math;
 use crate::quant::{DType, GROUP};
+use crate::slices;
 use crate::tensor;
 
 /// Rounds up to whole groups.
@@ -138,7 +139,7 @@ impl<'a> Cache<'a> {
         let values = packed(self.v, index * self.shape.values(), groups, n_ctx, n)?;
         kernels::matmul(isa, values, floats(scores), 1, scratch.mixed, 0)?;
         let mixed = scratch.mixed.get(..out.len()).ok_or(Error::Internal)?;
-        out.copy_from_slice(mixed);
+        slices::copy(out, mixed);
         Ok(())
     }
 

@@ -9,6 +9,13 @@ use core::fmt;
 /// The result of everything fallible in this crate.
 pub type Result<T> = core::result::Result<T, Error>;
 
+/// A word in an error: a thin pointer, so that an error fits two machine words
+/// on a 32-bit target and is handed up in registers.
+pub type Word = &'static &'static str;
+
+/// No layer: the tensor is the model's own.
+pub const NO_LAYER: u16 = u16::MAX;
+
 /// An error: what, where (byte offsets are from the start of the model file),
 /// and, in its text, what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,14 +23,12 @@ pub type Result<T> = core::result::Result<T, Error>;
 pub enum Error {
     /// The file ends before what its header promises.
     Truncated {
-        /// Where reading stopped.
-        offset: usize,
-        /// How long the file would have to be at least.
+        /// How long the file would have to be at least, as far as is known.
         need: usize,
     },
     /// The first four bytes are neither GGUF's nor a packed file's.
     BadMagic,
-    /// A version of GGUF, or of the packed layout, that this build cannot read.
+    /// A version of GGUF that this build cannot read.
     BadVersion {
         /// The version the file states.
         version: u32,
@@ -33,7 +38,7 @@ pub enum Error {
         /// Where.
         offset: usize,
         /// What is wrong there.
-        what: &'static str,
+        flaw: Flaw,
     },
     /// `general.architecture` is not one this build runs.
     UnsupportedArch {
@@ -44,51 +49,49 @@ pub enum Error {
     UnsupportedType {
         /// Where the tensor is described.
         offset: usize,
-        /// The ggml type number.
-        ggml_type: u32,
+        /// The ggml type number (255: or more).
+        ggml_type: u8,
     },
     /// Something valid that this build does not do.
     Unsupported {
         /// What it is.
-        what: &'static str,
+        what: Word,
     },
     /// A metadata key the model needs is absent.
     MissingKey {
         /// The key, without the architecture's prefix.
-        key: &'static str,
+        key: Word,
     },
     /// A metadata value is of the wrong type or out of its range.
     BadValue {
         /// The key, without the architecture's prefix.
-        key: &'static str,
+        key: Word,
     },
     /// A tensor the model needs is absent.
     MissingTensor {
         /// The tensor, without its layer's prefix.
-        name: &'static str,
-        /// The layer, or `u32::MAX` for the model's own.
-        layer: u32,
+        name: Word,
+        /// The layer, or [`NO_LAYER`].
+        layer: u16,
     },
     /// A tensor has another shape or element type than the model's metadata asks for.
     BadShape {
         /// The tensor, without its layer's prefix.
-        name: &'static str,
-        /// The layer, or `u32::MAX` for the model's own.
-        layer: u32,
+        name: Word,
+        /// The layer, or [`NO_LAYER`].
+        layer: u16,
     },
     /// A weight or scale is infinite or not a number.
     NotFinite {
-        /// Where.
+        /// Where its row begins.
         offset: usize,
     },
-    /// The model's numbers overflowed while running: its logits are useless.
+    /// The model's numbers overflowed while running: its outputs are useless.
     Overflow,
     /// The memory given is too small.
     OutOfMemory {
         /// Bytes needed.
         need: usize,
-        /// Bytes given.
-        have: usize,
     },
     /// A size does not fit this machine's address space.
     TooLarge,
@@ -98,8 +101,6 @@ pub enum Error {
     BadToken {
         /// The id.
         id: u32,
-        /// The vocabulary's size.
-        n_vocab: u32,
     },
     /// The model file holds no tokenizer.
     NoTokenizer,
@@ -110,8 +111,6 @@ pub enum Error {
     },
     /// The text is longer than the session was laid out for.
     TextTooLong {
-        /// Bytes given.
-        len: usize,
         /// Bytes allowed.
         max: usize,
     },
@@ -119,8 +118,6 @@ pub enum Error {
     PromptTooLong {
         /// Tokens the context would have to hold.
         len: usize,
-        /// Tokens it can hold.
-        max: usize,
     },
     /// `run` without a prompt, on a model that names no token to begin with.
     NothingFed,
@@ -129,65 +126,112 @@ pub enum Error {
     /// A parameter is out of its range.
     BadParam {
         /// Its name.
-        name: &'static str,
+        name: Word,
     },
     /// A snapshot that was not taken from a session like this one.
     BadSnapshot {
         /// What differs.
-        what: &'static str,
+        what: Word,
     },
     /// The model file has not arrived in full.
     NotLoaded,
     /// A fixed table (stop strings, stop tokens, logit biases) is full.
     Full {
         /// Which.
-        what: &'static str,
+        what: Word,
         /// How many it holds.
-        max: u32,
+        max: u16,
     },
     /// A required pointer is NULL (C ABI).
     Null {
         /// The parameter.
-        name: &'static str,
+        name: Word,
     },
     /// A handle that was never initialised, or whose memory was overwritten (C ABI).
     DeadHandle {
         /// The parameter.
-        name: &'static str,
+        name: Word,
     },
     /// A structure states a size that no version of it had (C ABI).
     BadStruct {
         /// The parameter.
-        name: &'static str,
+        name: Word,
     },
     /// A buffer for an answer is too small; nothing was written.
     BufferTooSmall {
         /// Elements needed.
         need: usize,
-        /// Elements given.
-        have: usize,
     },
     /// Something this crate takes for impossible: please report it.
     Internal,
-    /// Two areas of memory that must be apart share bytes (C ABI).
+    /// Two blocks of memory that must be apart share bytes (C ABI).
     Overlap {
         /// The parameter.
-        name: &'static str,
+        name: Word,
     },
-    /// An area of memory that wraps around or ends outside of memory (C ABI).
+    /// Memory that wraps around or ends outside of memory (C ABI).
     BadRange {
         /// The parameter.
-        name: &'static str,
+        name: Word,
     },
-    /// An input or a state has another length than the model takes.
+    /// The input of a prediction, or a state, has another length than the model's.
     BadInput {
-        /// Its length.
-        len: usize,
-        /// Of what, and how it must be.
-        what: &'static str,
-        /// That number.
-        n: usize,
+        /// Numbers needed, or a multiple of it.
+        need: usize,
     },
+}
+
+// Two words: a `Result` without a value is returned in a register on wasm.
+#[cfg(target_pointer_width = "32")]
+const _: () = assert!(size_of::<Error>() == 8 && size_of::<Result<()>>() == 8);
+
+/// What can be wrong with a file's contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum Flaw {
+    /// A metadata value of an unknown type.
+    MetadataType,
+    /// An array of arrays.
+    NestedArray,
+    /// An alignment that is not a power of two from 8 to 65,536.
+    Alignment,
+    /// Tensor data that does not follow the data before it.
+    TensorOrder,
+    /// A tensor of no dimension or more than four.
+    TensorDims,
+    /// Rows that are not whole blocks of their type.
+    TensorBlocks,
+    /// A dimension of size 0.
+    TensorEmpty,
+    /// A name that two tensors bear.
+    TensorTwice,
+    /// A token too long to be one.
+    TokenLength,
+    /// Two tokens of the same text, or texts made to collide.
+    TokenTwice,
+    /// A merge of tokens that do not exist.
+    Merge,
+}
+
+impl Flaw {
+    /// What is wrong, in words.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::MetadataType => "an unknown type of metadata value",
+            Self::NestedArray => "an array of arrays",
+            Self::Alignment => "general.alignment is not a power of two from 8 to 65536",
+            Self::TensorOrder => "a tensor's data does not follow the one before it",
+            Self::TensorDims => "a tensor has no dimension or more than four",
+            Self::TensorBlocks => "a tensor's rows are not whole blocks of its type",
+            Self::TensorEmpty => "a tensor has a dimension of size 0",
+            Self::TensorTwice => "a tensor is described twice",
+            Self::TokenLength => "a token is too long",
+            Self::TokenTwice => "a token has the same text as another, or is made to collide",
+            Self::Merge => "a merge that is not two tokens which together make a third",
+        }
+    }
 }
 
 impl Error {
@@ -237,8 +281,7 @@ impl Error {
     #[must_use]
     pub fn offset(&self) -> usize {
         match *self {
-            Self::Truncated { offset, .. }
-            | Self::Corrupt { offset, .. }
+            Self::Corrupt { offset, .. }
             | Self::UnsupportedArch { offset }
             | Self::UnsupportedType { offset, .. }
             | Self::NotFinite { offset }
@@ -259,7 +302,7 @@ impl Error {
                 "s" => out(word),
                 "a" => write_number(out, a),
                 "b" => write_number(out, b),
-                _ if b != u32::MAX as usize => {
+                _ if b != usize::from(NO_LAYER) => {
                     out(" of layer ");
                     write_number(out, b);
                 }
@@ -273,134 +316,108 @@ impl Error {
     /// The sentence, with marks for what to put in: `%s` the word, `%a` and
     /// `%b` the numbers, `%l` the layer if the second number is one.
     fn sentence(&self) -> (&'static str, &'static str, usize, usize) {
+        // Sentences that hold a word, numbers, or nothing to put in.
+        let w = |sentence, word: Word| (sentence, *word, 0, 0);
+        let n = |sentence, number| (sentence, "", number, 0);
+        let t = |sentence| (sentence, "", 0, 0);
         match *self {
-            Self::Truncated { offset, need } => (
-                "the model file is cut short: at byte %a it needs to be at least %b bytes long; download it again",
-                "",
-                offset,
+            Self::Truncated { need } => n(
+                "the model file is cut short: it needs to be at least %a bytes long; download it again",
                 need,
             ),
-            Self::BadMagic => {
-                ("this is not a GGUF file: it does not begin with \"GGUF\"", "", 0, 0)
-            }
-            Self::BadVersion { version } => (
+            Self::BadMagic => t("this is not a GGUF file: it does not begin with \"GGUF\""),
+            Self::BadVersion { version } => n(
                 "version %a of the file format cannot be read; GGUF version 2 or 3 is needed",
-                "",
                 version as usize,
-                0,
             ),
-            Self::Corrupt { offset, what } => {
-                ("the model file is damaged at byte %a: %s", what, offset, 0)
+            Self::Corrupt { offset, flaw } => {
+                ("the model file is damaged at byte %a: %s", flaw.text(), offset, 0)
             }
             Self::UnsupportedArch { offset } => {
-                ("the architecture named at byte %a is not supported by this build", "", offset, 0)
+                n("the architecture named at byte %a is not supported by this build", offset)
             }
             Self::UnsupportedType { offset, ggml_type } => (
                 "the tensor described at byte %a has ggml type %b, which is not supported; use f32, f16, q8_0 or q4_0",
                 "",
                 offset,
-                ggml_type as usize,
+                ggml_type.into(),
             ),
-            Self::Unsupported { what } => ("not supported: %s", what, 0, 0),
-            Self::MissingKey { key } => ("the model file lacks the metadata key %s", key, 0, 0),
+            Self::Unsupported { what } => w("not supported: %s", what),
+            Self::MissingKey { key } => w("the model file lacks the metadata key %s", key),
             Self::BadValue { key } => {
-                ("the model file's metadata key %s has a value that makes no sense", key, 0, 0)
+                w("the model file's metadata key %s has a value that makes no sense", key)
             }
             Self::MissingTensor { name, layer } => {
-                ("the model file lacks the tensor %s%l", name, 0, layer as usize)
+                ("the model file lacks the tensor %s%l", *name, 0, layer.into())
             }
             Self::BadShape { name, layer } => (
                 "the shape or type of the tensor %s%l does not fit the model's metadata",
-                name,
+                *name,
                 0,
-                layer as usize,
+                layer.into(),
             ),
             Self::NotFinite { offset } => {
-                ("the weight at byte %a is infinite or not a number", "", offset, 0)
+                n("the weights at byte %a are infinite or not numbers", offset)
             }
-            Self::Overflow => (
+            Self::Overflow => t(
                 "the model's numbers overflowed, so there is no next token; the weights are probably damaged",
-                "",
-                0,
-                0,
             ),
-            Self::OutOfMemory { need, have } => {
-                ("too little memory: %a bytes are needed and %b were given", "", need, have)
-            }
-            Self::TooLarge => (
+            Self::OutOfMemory { need } => n("too little memory: %a bytes are needed", need),
+            Self::TooLarge => t(
                 "the model or context is too large for this machine's address space; use a smaller context",
-                "",
-                0,
-                0,
             ),
-            Self::Misaligned => {
-                ("memory and model files must start at a multiple of 8 bytes", "", 0, 0)
-            }
-            Self::BadToken { id, n_vocab } => (
-                "token id %a is out of range: the vocabulary has %b tokens",
-                "",
-                id as usize,
-                n_vocab as usize,
-            ),
+            Self::Misaligned => t("memory and model files must start at a multiple of 8 bytes"),
+            Self::BadToken { id } => n("token id %a is not in the vocabulary", id as usize),
             Self::NoTokenizer => {
-                ("the model file holds no tokenizer: feed token ids instead of text", "", 0, 0)
+                t("the model file holds no tokenizer: feed token ids instead of text")
             }
             Self::Unencodable { offset } => {
-                ("the vocabulary has no token for the text at byte %a", "", offset, 0)
+                n("the vocabulary has no token for the text at byte %a", offset)
             }
-            Self::TextTooLong { len, max } => (
-                "the text is %a bytes long and this session takes at most %b; raise max_text",
-                "",
-                len,
+            Self::TextTooLong { max } => n(
+                "the text is longer than the %a bytes that this session takes at once; raise max_text",
                 max,
             ),
-            Self::PromptTooLong { len, max } => (
-                "the context would have to hold %a tokens and holds at most %b; shorten the prompt",
-                "",
+            Self::PromptTooLong { len } => n(
+                "the context would have to hold %a tokens, more than it can; shorten the prompt",
                 len,
-                max,
             ),
-            Self::NothingFed => (
+            Self::NothingFed => t(
                 "there is nothing to continue: feed a prompt first (this model names no token to begin with)",
-                "",
-                0,
-                0,
             ),
             Self::NoLogits => {
-                ("there are no logits yet: feed tokens and call eval until it is done", "", 0, 0)
+                t("there are no logits yet: feed tokens and call eval until it is done")
             }
-            Self::BadParam { name } => ("the parameter %s is out of its range", name, 0, 0),
+            Self::BadParam { name } => w("the parameter %s is out of its range", name),
             Self::BadSnapshot { what } => {
-                ("the snapshot does not belong to a session like this one: %s", what, 0, 0)
+                w("the snapshot does not belong to a session like this one: %s", what)
             }
-            Self::NotLoaded => ("the model file has not arrived in full yet", "", 0, 0),
+            Self::NotLoaded => t("the model file has not arrived in full yet"),
             Self::Full { what, max } => {
-                ("no room for another %s: %a are held at most", what, max as usize, 0)
+                ("no room for another %s: %a are held at most", *what, max.into(), 0)
             }
-            Self::Null { name } => ("the pointer %s is NULL", name, 0, 0),
-            Self::DeadHandle { name } => (
+            Self::Null { name } => w("the pointer %s is NULL", name),
+            Self::DeadHandle { name } => w(
                 "the handle %s is not alive: it was never initialised, or its memory was overwritten",
                 name,
-                0,
-                0,
             ),
             Self::BadStruct { name } => {
-                ("struct_size of %s must be set to the size of the structure", name, 0, 0)
+                w("struct_size of %s must be set to the size of the structure", name)
             }
-            Self::BufferTooSmall { need, have } => {
-                ("the buffer holds %a elements and %b are needed", "", have, need)
+            Self::BufferTooSmall { need } => {
+                n("the buffer is too small: %a elements are needed", need)
             }
-            Self::Internal => ("internal error: please report it", "", 0, 0),
-            Self::Overlap { name } => (
-                "the memory of %s shares bytes with memory that is in use; keep them apart",
-                name,
-                0,
-                0,
-            ),
-            Self::BadInput { len, what, n } => ("the input is %a %s %b", what, len, n),
+            Self::Internal => t("internal error: please report it"),
+            Self::Overlap { name } => {
+                w("the memory of %s shares bytes with memory that is in use; keep them apart", name)
+            }
             Self::BadRange { name } => {
-                ("the memory of %s wraps around or ends outside of memory", name, 0, 0)
+                w("the memory of %s wraps around or ends outside of memory", name)
             }
+            Self::BadInput { need } => n(
+                "the input has another length than the model's: %a numbers (or a multiple of it) are needed",
+                need,
+            ),
         }
     }
 }
@@ -432,17 +449,15 @@ mod tests {
 
     #[test]
     fn numbers_are_written_in_full() {
-        let err = Error::OutOfMemory { need: usize::MAX, have: 0 };
-        assert_eq!(
-            err.to_string(),
-            "too little memory: 18446744073709551615 bytes are needed and 0 were given"
-        );
+        let text = Error::OutOfMemory { need: usize::MAX }.to_string();
+        assert_eq!(text, std::format!("too little memory: {} bytes are needed", usize::MAX));
+        assert!(Error::BadToken { id: 0 }.to_string().contains("token id 0 is"));
     }
 
     #[test]
     fn layer_is_named_only_where_there_is_one() {
-        let with = Error::MissingTensor { name: "attn_qkv.weight", layer: 3 };
-        let without = Error::MissingTensor { name: "token_embd.weight", layer: u32::MAX };
+        let with = Error::MissingTensor { name: &"attn_qkv.weight", layer: 3 };
+        let without = Error::MissingTensor { name: &"token_embd.weight", layer: NO_LAYER };
         assert!(with.to_string().ends_with("attn_qkv.weight of layer 3"));
         assert!(without.to_string().ends_with("token_embd.weight"));
     }

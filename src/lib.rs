@@ -7,7 +7,7 @@
 //!
 //! A module uses only the modules above it in this list:
 //!
-//! 0. Ground: [`error`], [`math`], [`arena`].
+//! 0. Ground: [`error`], [`math`], moves of slices, [`arena`].
 //! 1. Formats, bytes in and views out: [`quant`], [`gguf`].
 //! 2. [`kernels`]: matrix products over packed weights, one file per
 //!    instruction set, all equal to the bit.
@@ -60,6 +60,7 @@ extern crate std;
 
 pub mod error;
 pub mod math;
+mod slices;
 
 pub mod arena;
 

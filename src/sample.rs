@@ -16,8 +16,9 @@
 //! everywhere.
 #![forbid(unsafe_code)]
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Word};
 use crate::math;
+use crate::slices;
 use bytemuck::{Pod, Zeroable};
 
 /// How the next token is chosen. All zeros is greedy.
@@ -54,16 +55,16 @@ impl Sampling {
     /// # Errors
     /// [`Error::BadParam`] with the parameter's name.
     pub fn check(&self) -> Result<()> {
-        let ranges = [
-            ("temperature", self.temperature, 0.0, 1e6),
-            ("top_p", self.top_p, 0.0, 1.0),
-            ("min_p", self.min_p, 0.0, 1.0),
-            ("repetition_penalty", self.repetition_penalty, 0.0, 1e6),
-            ("presence_penalty", self.presence_penalty, -1e6, 1e6),
-            ("frequency_penalty", self.frequency_penalty, -1e6, 1e6),
-        ];
-        let bad = ranges.iter().find(|(_, value, lo, hi)| !(*lo..=*hi).contains(value));
-        bad.map_or(Ok(()), |(name, ..)| Err(Error::BadParam { name }))
+        let within = |name: Word, value: f32, lo: f32, hi: f32| match value {
+            v if v >= lo && v <= hi => Ok(()),
+            _ => Err(Error::BadParam { name }),
+        };
+        within(&"temperature", self.temperature, 0.0, 1e6)?;
+        within(&"top_p", self.top_p, 0.0, 1.0)?;
+        within(&"min_p", self.min_p, 0.0, 1.0)?;
+        within(&"repetition_penalty", self.repetition_penalty, 0.0, 1e6)?;
+        within(&"presence_penalty", self.presence_penalty, -1e6, 1e6)?;
+        within(&"frequency_penalty", self.frequency_penalty, -1e6, 1e6)
     }
 
     fn penalises(&self) -> bool {
@@ -142,7 +143,7 @@ pub fn choose(logits: &[f32], cx: &Context<'_>, rng: &mut Rng, s: &mut Scratch<'
         return Err(Error::Overflow);
     }
     let work = s.logits.get_mut(..logits.len()).ok_or(Error::Internal)?;
-    work.copy_from_slice(logits);
+    slices::copy(work, logits);
     penalise(work, cx);
     for (&id, &bias) in cx.bias.0.iter().zip(cx.bias.1) {
         if let Some(logit) = work.get_mut(id as usize) {
@@ -248,7 +249,7 @@ impl<'k, 'w> Ranked<'k, 'w> {
     fn weight(&mut self, rank: usize) -> f32 {
         while self.len > 0 && self.ids.len() - self.len <= rank {
             self.len -= 1;
-            swap(self.ids, 0, self.len);
+            slices::swap(self.ids, 0, self.len);
             self.sink(0);
         }
         self.ids.len().checked_sub(rank + 1).map_or(0.0, |at| self.at(at).0)
@@ -280,19 +281,8 @@ impl<'k, 'w> Ranked<'k, 'w> {
             if largest == at {
                 return;
             }
-            swap(self.ids, at, largest);
+            slices::swap(self.ids, at, largest);
             at = largest;
-        }
-    }
-}
-
-/// A swap that cannot panic; places outside are left alone.
-fn swap(ids: &mut [u32], a: usize, b: usize) {
-    if let (Some(&x), Some(&y)) = (ids.get(a), ids.get(b)) {
-        for (place, id) in [(a, y), (b, x)] {
-            if let Some(slot) = ids.get_mut(place) {
-                *slot = id;
-            }
         }
     }
 }

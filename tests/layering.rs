@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 /// The rank of each module of `src/`: it may use modules of lower rank only.
 /// Siblings of one rank do not know each other.
-const RANKS: [(&str, u32); 14] = [
+const RANKS: [(&str, u32); 15] = [
     ("error", 0),
     ("math", 0),
+    ("slices", 0),
     ("arena", 1),
     ("quant", 2),
     ("gguf", 3),

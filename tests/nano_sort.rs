@@ -137,6 +137,7 @@ fn trace(model: &Model, ids: &[u32], n_batch: usize) -> BTreeMap<String, Vec<f32
     let mut mem = Aligned::zeroed(count.finish().unwrap());
     let mut carve = Reserve::carve(mem.bytes_mut());
     let mut state = State::lay(&mut carve, net.config(), n_ctx, n_batch);
+    carve.finish().unwrap();
     let mut traced = BTreeMap::<String, Vec<f32>>::new();
     for (i, ids) in ids.chunks(n_batch).enumerate() {
         let batch = Batch { ids, pos: i * n_batch, logits_from: 0 };

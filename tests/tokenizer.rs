@@ -116,10 +116,7 @@ fn gpt2s_vocabulary_in_short() {
         assert_eq!(t.id_of(b" hello there"), None);
         assert_eq!(t.id_of(b""), None);
         assert!(t.is_control(50256) && !t.is_control(50255));
-        assert!(
-            t.decode(50257, &mut |_| ())
-                .is_err_and(|e| e == Error::BadToken { id: 50257 })
-        );
+        assert!(t.decode(50257, &mut |_| ()).is_err_and(|e| e == Error::BadToken { id: 50257 }));
     });
 }
 

@@ -3,7 +3,7 @@
 
 use super::value::{Cursor, Value};
 use super::{MAGIC_PACKED, MAGIC_PLAIN};
-use crate::error::{Error, Result};
+use crate::error::{Error, Flaw, Result};
 use crate::quant::DType;
 
 const ALIGNMENT_KEY: &[u8] = b"general.alignment";
@@ -124,9 +124,7 @@ fn check_metadata(cursor: &mut Cursor<'_>, n_kv: usize) -> Result<usize> {
             let stated = value.as_u64().and_then(|a| usize::try_from(a).ok());
             alignment = stated
                 .filter(|a| a.is_power_of_two() && (8..=MAX_ALIGNMENT).contains(a))
-                .ok_or_else(|| {
-                here.corrupt(Flaw::Alignment)
-            })?;
+                .ok_or_else(|| here.corrupt(Flaw::Alignment))?;
         }
     }
     Ok(alignment)
@@ -219,11 +217,11 @@ fn tensor_info<'a>(cursor: &mut Cursor<'a>, data_start: usize) -> Result<TensorI
     }
     let ggml_type = cursor.u32()?;
     let described_at = here.pos;
-    let dtype = DType::from_ggml(ggml_type)
-        .ok_or(Error::UnsupportedType { offset: described_at, ggml_type })?;
-    let row_bytes = dtype
-        .row_bytes(cols)
-        .ok_or_else(|| here.corrupt(Flaw::TensorBlocks))?;
+    let dtype = DType::from_ggml(ggml_type).ok_or(Error::UnsupportedType {
+        offset: described_at,
+        ggml_type: u8::try_from(ggml_type).unwrap_or(u8::MAX),
+    })?;
+    let row_bytes = dtype.row_bytes(cols).ok_or_else(|| here.corrupt(Flaw::TensorBlocks))?;
     let size = row_bytes.checked_mul(rows).ok_or(Error::TooLarge)?;
     if size == 0 {
         return Err(here.corrupt(Flaw::TensorEmpty));

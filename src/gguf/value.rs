@@ -1,7 +1,7 @@
 //! Metadata values, and the cursor that reads and checks everything.
 #![forbid(unsafe_code)]
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Flaw, Result};
 
 /// A metadata value, its integer and float widths widened.
 #[derive(Clone, Copy, Debug)]
@@ -193,7 +193,7 @@ impl<'a> Cursor<'a> {
         Error::Truncated { need: self.pos.saturating_add(more) }
     }
 
-    pub(super) fn corrupt(&self, what: &'static str) -> Error {
+    pub(super) fn corrupt(&self, flaw: Flaw) -> Error {
         Error::Corrupt { offset: self.pos, flaw }
     }
 
@@ -234,20 +234,25 @@ impl<'a> Cursor<'a> {
 
     /// Reads, and so checks, one value.
     pub(super) fn value(&mut self, tag: Tag) -> Result<Value<'a>> {
+        let Some(size) = tag.size() else {
+            return match tag {
+                Tag::Str => self.string().map(Value::Str),
+                _ => self.array_value().map(Value::Array),
+            };
+        };
+        let mut bits = 0u64;
+        for (i, &byte) in self.bytes(size)?.iter().enumerate() {
+            bits |= u64::from(byte) << (8 * i);
+        }
+        // Moved up and down again, the sign fills what is left.
+        let unused = 64 - 8 * size as u32;
+        let signed = (bits << unused) as i64 >> unused;
         Ok(match tag {
-            Tag::U8 => Value::U64(u64::from(u8::from_le_bytes(self.array()?))),
-            Tag::I8 => Value::I64(i64::from(i8::from_le_bytes(self.array()?))),
-            Tag::U16 => Value::U64(u64::from(u16::from_le_bytes(self.array()?))),
-            Tag::I16 => Value::I64(i64::from(i16::from_le_bytes(self.array()?))),
-            Tag::U32 => Value::U64(u64::from(self.u32()?)),
-            Tag::I32 => Value::I64(i64::from(i32::from_le_bytes(self.array()?))),
-            Tag::U64 => Value::U64(self.u64()?),
-            Tag::I64 => Value::I64(i64::from_le_bytes(self.array()?)),
-            Tag::F32 => Value::F64(f64::from(f32::from_le_bytes(self.array()?))),
-            Tag::F64 => Value::F64(f64::from_le_bytes(self.array()?)),
-            Tag::Bool => Value::Bool(u8::from_le_bytes(self.array()?) != 0),
-            Tag::Str => Value::Str(self.string()?),
-            Tag::Array => Value::Array(self.array_value()?),
+            Tag::I8 | Tag::I16 | Tag::I32 | Tag::I64 => Value::I64(signed),
+            Tag::F32 => Value::F64(f64::from(f32::from_bits(bits as u32))),
+            Tag::F64 => Value::F64(f64::from_bits(bits)),
+            Tag::Bool => Value::Bool(bits != 0),
+            _ => Value::U64(bits),
         })
     }
 

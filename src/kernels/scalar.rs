@@ -4,6 +4,7 @@
 
 use super::{Acts, BLOCK, Product};
 use crate::quant::{DType, GROUP, half_to_f32};
+use crate::slices;
 
 /// One number per row of a group.
 type Lanes<T> = [T; GROUP];
@@ -20,7 +21,7 @@ fn for_each_group(p: &mut Product<'_, '_>, group: impl Fn(&[u8], Acts<'_>) -> La
             let rows = group(weights, p.x.vector(t, p.w.k));
             let at = t * p.y_stride + g * GROUP;
             if let Some(y) = p.y.get_mut(at..at + GROUP) {
-                y.copy_from_slice(&rows);
+                slices::copy(y, &rows);
             }
         }
     }

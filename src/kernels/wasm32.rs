@@ -25,15 +25,17 @@ struct Raw {
     k: usize,
 }
 
-/// Calls `tile2` for two vectors at once and `tile1` for the last odd one, group by group.
+/// Calls `tile2`, where there is one, for two vectors at once, and `tile1` for
+/// what is left, group by group.
 ///
 /// # Safety
 /// `p` passed `Product::check`; the tiles stay inside what [`Raw`] states, for
 /// the two vectors `k`, `k / 32` and `y_stride` elements apart.
+#[inline(never)]
 unsafe fn for_each_tile(
     p: &mut Product<'_, '_>,
     tile1: unsafe fn(Raw, usize),
-    tile2: unsafe fn(Raw, usize),
+    tile2: Option<unsafe fn(Raw, usize)>,
 ) {
     let (k, blocks) = (p.w.k, p.w.k / 32);
     for g in 0..p.w.n_groups {
@@ -52,13 +54,17 @@ unsafe fn for_each_tile(
                     y: p.y.as_mut_ptr().add(t * p.y_stride + g * 8),
                     k,
                 };
-                if t + 1 < p.n {
-                    tile2(raw, p.y_stride);
-                } else {
-                    tile1(raw, p.y_stride);
-                }
+                t += match tile2 {
+                    Some(tile2) if t + 1 < p.n => {
+                        tile2(raw, p.y_stride);
+                        2
+                    }
+                    _ => {
+                        tile1(raw, p.y_stride);
+                        1
+                    }
+                };
             }
-            t += 2;
         }
     }
 }
@@ -92,31 +98,29 @@ unsafe fn scales(p: *const u8) -> [v128; 2] {
 
 pub(super) fn f32(p: &mut Product<'_, '_>) {
     // SAFETY: `p` was checked by the caller, matmul().
-    unsafe { for_each_tile(p, f32_tile::<1>, f32_tile::<2>) }
+    unsafe { for_each_tile(p, f32_tile, None) }
 }
 
 /// # Safety
-/// As [`for_each_tile`] asks.
-unsafe fn f32_tile<const T: usize>(raw: Raw, y_stride: usize) {
-    for t in 0..T {
-        let mut acc = [[f32x4_splat(0.0); 2]; 4];
-        // SAFETY: k words of eight rows, k activations, eight results: see Raw.
-        unsafe {
-            let (mut w, x) = (raw.w, raw.f.add(t * raw.k));
-            let whole = raw.k & !3;
-            let mut i = 0;
-            while i < whole {
-                for (part, acc) in acc.iter_mut().enumerate() {
-                    add_f32(acc, w.add(part * 32), x.add(i + part));
-                }
-                w = w.add(128);
-                i += 4;
-            }
-            for (part, acc) in acc.iter_mut().enumerate().take(raw.k - whole) {
+/// As [`for_each_tile`] asks, for one vector.
+unsafe fn f32_tile(raw: Raw, _: usize) {
+    let mut acc = [[f32x4_splat(0.0); 2]; 4];
+    // SAFETY: k words of eight rows, k activations, eight results: see Raw.
+    unsafe {
+        let (mut w, x) = (raw.w, raw.f);
+        let whole = raw.k & !3;
+        let mut i = 0;
+        while i < whole {
+            for (part, acc) in acc.iter_mut().enumerate() {
                 add_f32(acc, w.add(part * 32), x.add(i + part));
             }
-            store_folded(raw.y.add(t * y_stride), acc);
+            w = w.add(128);
+            i += 4;
         }
+        for (part, acc) in acc.iter_mut().enumerate().take(raw.k - whole) {
+            add_f32(acc, w.add(part * 32), x.add(i + part));
+        }
+        store_folded(raw.y, acc);
     }
 }
 
@@ -141,32 +145,30 @@ unsafe fn store_folded(y: *mut f32, p: [[v128; 2]; 4]) {
 
 pub(super) fn f16(p: &mut Product<'_, '_>) {
     // SAFETY: `p` was checked by the caller, matmul().
-    unsafe { for_each_tile(p, f16_tile::<1>, f16_tile::<2>) }
+    unsafe { for_each_tile(p, f16_tile, None) }
 }
 
 /// # Safety
-/// As [`for_each_tile`] asks.
-unsafe fn f16_tile<const T: usize>(raw: Raw, y_stride: usize) {
-    for t in 0..T {
-        let mut acc = [[f32x4_splat(0.0); 2]; 4];
-        // SAFETY: k / 2 words of eight rows, k activations, eight results: see Raw.
-        unsafe {
-            let (mut w, x) = (raw.w, raw.f.add(t * raw.k));
-            let whole = raw.k & !3;
-            let mut i = 0;
-            while i < whole {
-                let [a, b, c, d] = &mut acc;
-                add_f16(a, b, w, x.add(i));
-                add_f16(c, d, w.add(32), x.add(i + 2));
-                w = w.add(64);
-                i += 4;
-            }
-            if i < raw.k {
-                let [a, b, ..] = &mut acc;
-                add_f16(a, b, w, x.add(i));
-            }
-            store_folded(raw.y.add(t * y_stride), acc);
+/// As [`for_each_tile`] asks, for one vector.
+unsafe fn f16_tile(raw: Raw, _: usize) {
+    let mut acc = [[f32x4_splat(0.0); 2]; 4];
+    // SAFETY: k / 2 words of eight rows, k activations, eight results: see Raw.
+    unsafe {
+        let (mut w, x) = (raw.w, raw.f);
+        let whole = raw.k & !3;
+        let mut i = 0;
+        while i < whole {
+            let [a, b, c, d] = &mut acc;
+            add_f16(a, b, w, x.add(i));
+            add_f16(c, d, w.add(32), x.add(i + 2));
+            w = w.add(64);
+            i += 4;
         }
+        if i < raw.k {
+            let [a, b, ..] = &mut acc;
+            add_f16(a, b, w, x.add(i));
+        }
+        store_folded(raw.y, acc);
     }
 }
 
@@ -214,7 +216,7 @@ unsafe fn store_tile<const T: usize>(raw: Raw, y_stride: usize, acc: [[v128; 2];
 
 pub(super) fn q8_0(p: &mut Product<'_, '_>) {
     // SAFETY: `p` was checked by the caller, matmul().
-    unsafe { for_each_tile(p, q8_0_tile::<1>, q8_0_tile::<2>) }
+    unsafe { for_each_tile(p, q8_0_tile::<1>, Some(q8_0_tile::<2>)) }
 }
 
 /// # Safety
@@ -256,7 +258,7 @@ unsafe fn q8_0_tile<const T: usize>(raw: Raw, y_stride: usize) {
 
 pub(super) fn q4_0(p: &mut Product<'_, '_>) {
     // SAFETY: `p` was checked by the caller, matmul().
-    unsafe { for_each_tile(p, q4_0_tile::<1>, q4_0_tile::<2>) }
+    unsafe { for_each_tile(p, q4_0_tile::<1>, Some(q4_0_tile::<2>)) }
 }
 
 /// # Safety

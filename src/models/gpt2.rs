@@ -13,7 +13,7 @@
 use super::{Batch, Cursor, Keys};
 use crate::arena::Reserve;
 use crate::attention::{self, Cache, Shape};
-use crate::error::{Error, Result};
+use crate::error::{Error, Flaw, NO_LAYER, Result, Word};
 use crate::gguf::Gguf;
 use crate::kernels::Isa;
 use crate::quant::DType;
@@ -45,37 +45,35 @@ pub struct Config {
 impl Config {
     fn read(gguf: &Gguf<'_>) -> Result<Self> {
         let keys = Keys::new(gguf, "gpt2.");
-        let n_embd = keys.size("embedding_length")?;
-        let n_head = keys.size("attention.head_count")?;
+        let n_embd = keys.size(&"embedding_length")?;
+        let n_head = keys.size(&"attention.head_count")?;
         if !n_embd.is_multiple_of(n_head.max(1)) {
             return Err(Error::BadValue { key: &"attention.head_count" });
         }
         let activation = match keys.text("activation_function") {
             None => Activation::GeluTanh,
-            Some(name) => {
-                Activation::from_name(name).ok_or(Error::BadValue { key: &"activation_function" })?
-            }
+            Some(name) => Activation::from_name(name)
+                .ok_or(Error::BadValue { key: &"activation_function" })?,
         };
         let embedding = gguf.tensors().find(|t| t.name == b"token_embd.weight");
         let missing = Error::MissingTensor { name: &"token_embd.weight", layer: NO_LAYER };
-        let n_vocab =
-            usize::try_from(embedding.ok_or(missing)?.rows).map_err(|_| Error::TooLarge)?;
+        let n_vocab = embedding.ok_or(missing)?.rows;
         Ok(Self {
             n_vocab,
-            n_ctx: keys.size("context_length")?,
+            n_ctx: keys.size(&"context_length")?,
             n_embd,
             n_head,
             head_dim: n_embd / n_head.max(1),
-            n_layer: keys.size("block_count")?,
-            n_ff: keys.size("feed_forward_length")?,
-            eps: keys.number("attention.layer_norm_epsilon")?,
+            n_layer: keys.size(&"block_count")?,
+            n_ff: keys.size(&"feed_forward_length")?,
+            eps: keys.number(&"attention.layer_norm_epsilon")?,
             activation,
         })
     }
 }
 
 /// The tensors of a layer, as places in its row of the table.
-const LAYER_TENSORS: [&str; 12] = [
+static LAYER_TENSORS: [&str; 12] = [
     "attn_norm.weight",
     "attn_norm.bias",
     "attn_qkv.weight",
@@ -97,7 +95,7 @@ const FFN_UP: usize = 8;
 const FFN_DOWN: usize = 10;
 
 /// The model's own tensors, behind the layers' in the table.
-const MODEL_TENSORS: [&str; 6] = [
+static MODEL_TENSORS: [&str; 6] = [
     "token_embd.weight",
     "position_embd.weight",
     "output_norm.weight",
@@ -110,9 +108,6 @@ const POSITION_EMBD: usize = 1;
 const OUTPUT_NORM: usize = 2;
 const OUTPUT: usize = 4;
 const OUTPUT_BIAS: usize = 5;
-
-/// Which layer `u32::MAX` names in errors: none.
-const NO_LAYER: u32 = u32::MAX;
 
 /// A GPT-2 bound to its file.
 #[derive(Clone, Copy)]
@@ -190,20 +185,20 @@ fn bind(config: &Config, gguf: &Gguf<'_>, slots: &mut [Slot]) -> Result<()> {
     for info in gguf.tensors() {
         if let Some(slot) = place(config, info.name).and_then(|i| slots.get_mut(i)) {
             if slot.is_some() {
-                let flaw = Flaw::TensorTwice;
-                return Err(Error::Corrupt { offset: info.described_at, flaw });
+                let (offset, flaw) = (info.described_at, Flaw::TensorTwice);
+                return Err(Error::Corrupt { offset, flaw });
             }
             *slot = Slot::new(&info)?;
         }
     }
     let layers = slots.chunks_exact(LAYER_TENSORS.len()).take(config.n_layer);
     for (layer, slots) in layers.enumerate() {
-        for (tensor, (slot, name)) in slots.iter().zip(LAYER_TENSORS).enumerate() {
-            check(config, slot, (tensor, name), layer as u32)?;
+        for (tensor, (slot, name)) in slots.iter().zip(&LAYER_TENSORS).enumerate() {
+            check(config, slot, (tensor, name), layer as u16)?;
         }
     }
     let own = slots.iter().skip(config.n_layer * LAYER_TENSORS.len());
-    for (tensor, (slot, name)) in own.zip(MODEL_TENSORS).enumerate() {
+    for (tensor, (slot, name)) in own.zip(&MODEL_TENSORS).enumerate() {
         check(config, slot, (tensor, name), NO_LAYER)?;
     }
     Ok(())
@@ -217,18 +212,13 @@ fn place(config: &Config, name: &[u8]) -> Option<usize> {
     };
     let dot = rest.iter().position(|&b| b == b'.')?;
     let (digits, rest) = rest.split_at_checked(dot)?;
-    let layer: usize = core::str::from_utf8(digits).ok()?.parse().ok()?;
+    let layer = super::number(digits)?;
     let tensor = find(&LAYER_TENSORS, rest.get(1..)?)?;
     (layer < config.n_layer).then_some(layer * LAYER_TENSORS.len() + tensor)
 }
 
 /// Checks one tensor's presence, shape and type.
-fn check(
-    config: &Config,
-    slot: &Slot,
-    (tensor, name): (usize, &'static str),
-    layer: u32,
-) -> Result<()> {
+fn check(config: &Config, slot: &Slot, (tensor, name): (usize, Word), layer: u16) -> Result<()> {
     let Config { n_vocab, n_ctx, n_embd, n_ff, .. } = *config;
     let (rows, cols) = match (layer == NO_LAYER, tensor) {
         (false, ATTN_QKV) => (3 * n_embd, n_embd),
@@ -242,8 +232,8 @@ fn check(
         (true, OUTPUT_BIAS) => (1, n_vocab),
         _ => (1, n_embd),
     };
-    let is_matrix = rows != 1 || name.ends_with("embd.weight") || name == "output.weight";
-    let optional = name.ends_with(".bias") || name == "output.weight";
+    let is_matrix = rows != 1 || name.ends_with("embd.weight") || *name == "output.weight";
+    let optional = name.ends_with(".bias") || *name == "output.weight";
     match slot.dtype() {
         _ if !slot.is_some() && optional => Ok(()),
         _ if !slot.is_some() => Err(Error::MissingTensor { name, layer }),
@@ -426,17 +416,37 @@ impl Run<'_, '_> {
         Ok(true)
     }
 
+    /// out = x W + b for `n` vectors, the product that every stage but attention is.
+    #[inline(never)]
+    fn affine(
+        &mut self,
+        acts: &mut ActsBuffer<'_>,
+        (w, bias): (Matrix<'_>, &[f32]),
+        (x, n): (&[f32], usize),
+        out: &mut [f32],
+    ) -> Result<bool> {
+        if *self.at == 0 {
+            acts.prepare(&w, x)?;
+        }
+        tensor::linear(self.isa, (&w, bias), (acts.acts(x), n), out, self.at, self.budget)
+    }
+
+    /// h = norm(x), once per stage.
+    fn norm(&self, layer: Option<usize>, tensor: usize, x: &[f32], h: &mut [f32]) -> Result<()> {
+        if *self.at == 0 {
+            let norm = self.model.norm(layer, tensor)?;
+            tensor::layer_norm(x, norm, self.model.config.eps, h);
+        }
+        Ok(())
+    }
+
     /// qkv = norm(x) W + b
     fn qkv(&mut self, s: &mut State<'_>) -> Result<bool> {
-        let (w, bias) = self.model.affine(self.layer, ATTN_QKV)?;
-        let (n, width) = (self.n(), self.width());
-        let h = first(s.h, n, width)?;
-        if *self.at == 0 {
-            let norm = self.model.norm(Some(self.layer), ATTN_NORM)?;
-            tensor::layer_norm(s.x, norm, self.model.config.eps, h);
-            s.acts.prepare(&w, h)?;
-        }
-        tensor::linear(self.isa, (&w, bias), (s.acts.acts(h), n), s.qkv, self.at, self.budget)
+        let n = self.n();
+        let h = first(s.h, n, self.width())?;
+        self.norm(Some(self.layer), ATTN_NORM, s.x, h)?;
+        let w = self.model.affine(self.layer, ATTN_QKV)?;
+        self.affine(&mut s.acts, w, (h, n), s.qkv)
     }
 
     /// att = softmax(q K^T) V, head by head, token by token
@@ -469,14 +479,9 @@ impl Run<'_, '_> {
 
     /// x += att W + b
     fn output(&mut self, s: &mut State<'_>) -> Result<bool> {
-        let (w, bias) = self.model.affine(self.layer, ATTN_OUTPUT)?;
         let (n, width) = (self.n(), self.width());
-        let att = first(s.att, n, width)?;
-        if *self.at == 0 {
-            s.acts.prepare(&w, att)?;
-        }
-        let done =
-            tensor::linear(self.isa, (&w, bias), (s.acts.acts(att), n), s.h, self.at, self.budget)?;
+        let w = self.model.affine(self.layer, ATTN_OUTPUT)?;
+        let done = self.affine(&mut s.acts, w, (first(s.att, n, width)?, n), s.h)?;
         if done {
             tensor::add(first(s.x, n, width)?, s.h);
         }
@@ -485,16 +490,11 @@ impl Run<'_, '_> {
 
     /// ff = activation(norm(x) W + b)
     fn up(&mut self, s: &mut State<'_>) -> Result<bool> {
-        let (w, bias) = self.model.affine(self.layer, FFN_UP)?;
-        let (n, width) = (self.n(), self.width());
-        let h = first(s.h, n, width)?;
-        if *self.at == 0 {
-            let norm = self.model.norm(Some(self.layer), FFN_NORM)?;
-            tensor::layer_norm(s.x, norm, self.model.config.eps, h);
-            s.acts.prepare(&w, h)?;
-        }
-        let done =
-            tensor::linear(self.isa, (&w, bias), (s.acts.acts(h), n), s.ff, self.at, self.budget)?;
+        let n = self.n();
+        let h = first(s.h, n, self.width())?;
+        self.norm(Some(self.layer), FFN_NORM, s.x, h)?;
+        let w = self.model.affine(self.layer, FFN_UP)?;
+        let done = self.affine(&mut s.acts, w, (h, n), s.ff)?;
         if done {
             self.model.config.activation.apply(first(s.ff, n, self.model.config.n_ff)?);
         }
@@ -503,14 +503,10 @@ impl Run<'_, '_> {
 
     /// x += ff W + b
     fn down(&mut self, s: &mut State<'_>) -> Result<bool> {
-        let (w, bias) = self.model.affine(self.layer, FFN_DOWN)?;
         let (n, width) = (self.n(), self.width());
+        let w = self.model.affine(self.layer, FFN_DOWN)?;
         let ff = first(s.ff, n, self.model.config.n_ff)?;
-        if *self.at == 0 {
-            s.acts.prepare(&w, ff)?;
-        }
-        let done =
-            tensor::linear(self.isa, (&w, bias), (s.acts.acts(ff), n), s.h, self.at, self.budget)?;
+        let done = self.affine(&mut s.acts, w, (ff, n), s.h)?;
         if done {
             tensor::add(first(s.x, n, width)?, s.h);
         }
@@ -519,18 +515,12 @@ impl Run<'_, '_> {
 
     /// logits = norm(x) W + b, for the tokens that are asked for
     fn head(&mut self, s: &mut State<'_>, logits: &mut [f32]) -> Result<bool> {
-        let w = self.model.head()?;
-        let bias = self.model.vector(None, OUTPUT_BIAS)?;
-        let from = self.batch.logits_from;
-        let (n, width) = (self.n() - from, self.width());
+        let (from, width) = (self.batch.logits_from, self.width());
+        let n = self.n() - from;
         let h = first(s.h, n, width)?;
-        if *self.at == 0 {
-            let x = s.x.get(from * width..).ok_or(Error::Internal)?;
-            let norm = self.model.norm(None, OUTPUT_NORM)?;
-            tensor::layer_norm(x, norm, self.model.config.eps, h);
-            s.acts.prepare(&w, h)?;
-        }
+        self.norm(None, OUTPUT_NORM, s.x.get(from * width..).ok_or(Error::Internal)?, h)?;
+        let w = (self.model.head()?, self.model.vector(None, OUTPUT_BIAS)?);
         let logits = first(logits, n, self.model.config.n_vocab)?;
-        tensor::linear(self.isa, (&w, bias), (s.acts.acts(h), n), logits, self.at, self.budget)
+        self.affine(&mut s.acts, w, (h, n), logits)
     }
 }

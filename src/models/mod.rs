@@ -18,7 +18,7 @@ pub use loader::Loader;
 compile_error!("a build without any architecture runs nothing: enable `gpt2` or `rnn`");
 
 use crate::arena::Reserve;
-use crate::error::{Error, Result};
+use crate::error::{Error, NO_LAYER, Result, Word};
 use crate::gguf::Gguf;
 use crate::kernels::Isa;
 use crate::tensor::Budget;
@@ -57,7 +57,7 @@ impl<'g, 'a> Keys<'g, 'a> {
     }
 
     /// A size: at least 1, and small enough that products of two fit an address.
-    fn size(&self, key: &'static str) -> Result<usize> {
+    fn size(&self, key: Word) -> Result<usize> {
         const MAX: u64 = 1 << 24;
         let value = self.get(key).ok_or(Error::MissingKey { key })?;
         let size =
@@ -66,7 +66,7 @@ impl<'g, 'a> Keys<'g, 'a> {
     }
 
     /// A number of things, of which there may be none; `None` if nothing is said.
-    fn count(&self, key: &'static str) -> Result<Option<usize>> {
+    fn count(&self, key: Word) -> Result<Option<usize>> {
         match self.get(key).map(|value| value.as_u64()) {
             None => Ok(None),
             Some(Some(0)) => Ok(Some(0)),
@@ -75,7 +75,7 @@ impl<'g, 'a> Keys<'g, 'a> {
     }
 
     /// A finite number.
-    fn number(&self, key: &'static str) -> Result<f32> {
+    fn number(&self, key: Word) -> Result<f32> {
         let value = self.get(key).ok_or(Error::MissingKey { key })?;
         let number = value.as_f64().map(|v| v as f32).filter(|v| v.is_finite());
         number.ok_or(Error::BadValue { key })
@@ -490,6 +490,13 @@ impl Net<'_> {
             }
         }
     }
+}
+
+/// A number in decimal digits, as tensor names hold it.
+fn number(digits: &[u8]) -> Option<usize> {
+    let short = (1..=8).contains(&digits.len());
+    let add = |n: usize, d: &u8| d.is_ascii_digit().then(|| n * 10 + usize::from(*d - b'0'));
+    short.then(|| digits.iter().try_fold(0, add)).flatten()
 }
 
 fn padded<const N: usize>(text: &[u8]) -> [u8; N] {

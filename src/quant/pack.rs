@@ -17,6 +17,7 @@
 
 use super::{DType, dequantize_row, row_is_finite};
 use crate::error::{Error, Result};
+use crate::slices;
 
 /// Rows in a group.
 pub const GROUP: usize = 8;
@@ -42,43 +43,29 @@ fn unit(dtype: DType) -> (usize, usize) {
     }
 }
 
-/// Copies each piece of every row of a group to its place in the other order.
-///
-/// `visit(position in the rows, position in the group, bytes)`.
-fn for_each_piece(dtype: DType, row_bytes: usize, mut visit: impl FnMut(usize, usize, usize)) {
-    let (scale_bytes, word_bytes) = unit(dtype);
-    let unit_bytes = scale_bytes + word_bytes;
-    for row in 0..GROUP {
-        for u in 0..row_bytes / unit_bytes {
-            let from = row * row_bytes + u * unit_bytes;
-            let to = u * unit_bytes * GROUP;
-            if scale_bytes > 0 {
-                visit(from, to + row * scale_bytes, scale_bytes);
-            }
-            for w in 0..word_bytes / WORD {
-                let word = from + scale_bytes + w * WORD;
-                visit(word, to + scale_bytes * GROUP + (w * GROUP + row) * WORD, WORD);
-            }
-        }
-    }
-}
-
 /// Interleaves one group: `rows` holds [`GROUP`] rows, `group` takes as many bytes.
 ///
 /// # Errors
 /// [`Error::BadParam`] if the sizes do not agree.
 pub fn pack_group(dtype: DType, rows: &[u8], group: &mut [u8]) -> Result<()> {
-    let row_bytes = rows.len() / GROUP;
     let (scale_bytes, word_bytes) = unit(dtype);
-    let fits = rows.len().is_multiple_of(GROUP * (scale_bytes + word_bytes));
-    if rows.len() != group.len() || !fits {
+    let unit_bytes = (scale_bytes + word_bytes).max(1);
+    let row_bytes = rows.len() / GROUP;
+    if rows.len() != group.len() || row_bytes * GROUP != rows.len() || row_bytes == 0 {
         return Err(Error::BadParam { name: &"group" });
     }
-    for_each_piece(dtype, row_bytes, |from, to, n| {
-        if let (Some(dst), Some(src)) = (group.get_mut(to..to + n), rows.get(from..from + n)) {
-            dst.copy_from_slice(src);
+    for (row, bytes) in rows.chunks_exact(row_bytes).enumerate() {
+        let units = group.chunks_exact_mut(unit_bytes * GROUP);
+        for (from, to) in bytes.chunks_exact(unit_bytes).zip(units) {
+            let (scales, words) = to.split_at_mut_checked(scale_bytes * GROUP).unwrap_or_default();
+            let (scale, body) = from.split_at_checked(scale_bytes).unwrap_or_default();
+            slices::copy(scales.get_mut(row * scale_bytes..).unwrap_or_default(), scale);
+            let steps = words.as_chunks_mut::<WORD>().0.iter_mut().skip(row).step_by(GROUP);
+            for (word, step) in body.as_chunks::<WORD>().0.iter().zip(steps) {
+                *step = *word;
+            }
         }
-    });
+    }
     Ok(())
 }
 
@@ -109,7 +96,7 @@ pub fn pack_in_place(
     let too_small = Error::OutOfMemory { need: group_bytes };
     let scratch = scratch.get_mut(..group_bytes).ok_or(too_small)?;
     for group in data.chunks_exact_mut(group_bytes) {
-        scratch.copy_from_slice(group);
+        slices::copy(scratch, group);
         pack_group(dtype, scratch, group)?;
     }
     Ok(())
@@ -125,24 +112,20 @@ pub fn dequantize_packed_row(
     row: usize,
     dst: &mut [f32],
 ) -> Result<()> {
-    const BAD: Error = Error::BadParam { name: &"group" };
     // A unit of one row, gathered: at most the largest block.
     let mut gathered = [0u8; 64];
     let (scale_bytes, word_bytes) = unit(dtype);
-    let unit_bytes = scale_bytes + word_bytes;
-    let unit_len = unit_bytes / dtype.block_bytes() * dtype.block_len();
-    let gathered = gathered.get_mut(..unit_bytes).ok_or(BAD)?;
-    let units = group.chunks_exact(unit_bytes * GROUP).zip(dst.chunks_mut(unit_len.max(1)));
+    let unit_bytes = (scale_bytes + word_bytes).max(1);
+    let unit_len = (unit_bytes / dtype.traits().block_bytes * dtype.block_len()).max(1);
+    let gathered = gathered.get_mut(..unit_bytes).ok_or(Error::Internal)?;
+    let units = group.chunks_exact(unit_bytes * GROUP).zip(dst.chunks_mut(unit_len));
     for (unit, numbers) in units {
-        let (scales, words) = unit.split_at_checked(scale_bytes * GROUP).ok_or(BAD)?;
-        let (head, body) = gathered.split_at_mut_checked(scale_bytes).ok_or(BAD)?;
-        if scale_bytes > 0 {
-            let scale = scales.get(row * scale_bytes..(row + 1) * scale_bytes).ok_or(BAD)?;
-            head.copy_from_slice(scale);
-        }
-        let step = words.chunks_exact(WORD * GROUP);
-        for (word, step) in body.chunks_exact_mut(WORD).zip(step) {
-            word.copy_from_slice(step.get(row * WORD..(row + 1) * WORD).ok_or(BAD)?);
+        let (scales, words) = unit.split_at_checked(scale_bytes * GROUP).unwrap_or_default();
+        let (head, body) = gathered.split_at_mut_checked(scale_bytes).unwrap_or_default();
+        slices::copy(head, scales.get(row * scale_bytes..).unwrap_or_default());
+        let steps = words.as_chunks::<WORD>().0.iter().skip(row).step_by(GROUP);
+        for (word, step) in body.as_chunks_mut::<WORD>().0.iter_mut().zip(steps) {
+            *word = *step;
         }
         dequantize_row(dtype, gathered, numbers)?;
     }

@@ -23,6 +23,7 @@ use crate::arena::Reserve;
 use crate::error::{Error, Result};
 use crate::models::{Batch, Cursor, Model, State};
 use crate::sample::{self, Context, Rng, Sampling, Scratch};
+use crate::slices;
 use crate::tensor::Budget;
 use crate::tokenizer::{Kind, Tokenizer};
 use bytemuck::{Pod, Zeroable};
@@ -173,7 +174,7 @@ impl<'m> Session<'m> {
     /// [`Error::BadParam`] for what is not finite; nothing has changed then.
     pub fn set_logit_bias(&mut self, bias: &[(u32, f32)]) -> Result<()> {
         if bias.len() > MAX_BIAS {
-            return Err(Error::Full { what: &"logit bias", max: MAX_BIAS as u32 });
+            return Err(Error::Full { what: &"logit bias", max: MAX_BIAS as u16 });
         }
         for (id, value) in bias {
             self.check_id(*id)?;
@@ -280,7 +281,7 @@ impl<'m> Session<'m> {
         match self.model.info().n_vocab {
             0 => Err(Error::Unsupported { what: &"tokens for a model of vectors; use predict" }),
             n_vocab if id < n_vocab => Ok(()),
-            n_vocab => Err(Error::BadToken { id }),
+            _ => Err(Error::BadToken { id }),
         }
     }
 
@@ -339,11 +340,8 @@ impl<'m> Session<'m> {
         let (n_past, queued) = (self.head.n_past as usize, self.head.n_queued as usize);
         let keep = n_past.min(self.sizes.n_ctx / 2).min(self.sizes.n_ctx.saturating_sub(queued));
         let Some(queue) = self.queue.get_mut(..keep + queued) else { return };
-        queue.rotate_right(keep);
-        let kept = self.history.get(n_past - keep..n_past).unwrap_or_default();
-        for (slot, id) in queue.iter_mut().zip(kept) {
-            *slot = *id;
-        }
+        slices::shift_right(queue, keep);
+        slices::copy(queue, self.history.get(n_past - keep..n_past).unwrap_or_default());
         self.head.n_queued = (keep + queued) as u32;
         self.head.n_past = 0;
     }
@@ -373,10 +371,10 @@ impl<'m> Session<'m> {
             return Ok(false);
         }
         let kept = self.history.get_mut(pos..pos + n).ok_or(Error::Internal)?;
-        kept.copy_from_slice(ids);
+        slices::copy(kept, ids);
         let queued = head.n_queued as usize;
         let queue = self.queue.get_mut(..queued).ok_or(Error::Internal)?;
-        queue.rotate_left(n.min(queued));
+        slices::shift_left(queue, n);
         head.n_queued -= n as u32;
         head.n_past += n as u32;
         head.n_evaluated += n as u64;
@@ -462,7 +460,7 @@ impl<'m> Session<'m> {
     fn drop_released(&mut self) {
         let (released, len) = (self.head.released as usize, self.head.text_len as usize);
         if let Some(text) = self.text.get_mut(..len) {
-            text.rotate_left(released.min(len));
+            slices::shift_left(text, released);
         }
         self.head.text_len -= self.head.released.min(self.head.text_len);
         self.head.released = 0;

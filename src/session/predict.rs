@@ -6,6 +6,7 @@ use super::Session;
 use crate::error::{Error, Result};
 use crate::models::rnn::{Batch, Input, Rnn};
 use crate::models::{Cursor, State, Whole, rnn};
+use crate::slices;
 use crate::tensor::Budget;
 
 /// How [`Session::predict`] runs. The default: from the beginning, and give the
@@ -63,8 +64,7 @@ impl<'m> Session<'m> {
         }
         let (len, width) = (input.len(), config.n_input);
         if !len.is_multiple_of(width) {
-            let what = &"numbers long, which is no multiple of the model's";
-            return Err(Error::BadInput { len, what, n: width });
+            return Err(Error::BadInput { need: width });
         }
         self.predict_steps(Input::Vectors(input), len / width, how, out)
     }
@@ -86,7 +86,7 @@ impl<'m> Session<'m> {
         how: Predict,
         out: &mut [f32],
     ) -> Result<usize> {
-        let (net, have) = (self.rnn()?, out.len());
+        let net = self.rnn()?;
         self.check_steps(n, how)?;
         let need = self.predict_len(n, how.every_step)?;
         let too_small = Error::BufferTooSmall { need };
@@ -125,19 +125,15 @@ impl<'m> Session<'m> {
     }
 
     fn check_steps(&self, n: usize, how: Predict) -> Result<()> {
-        let bad = |what, need| Err(Error::BadInput { len: n, what, n: need });
+        let bad = |need| Err(Error::BadInput { need });
         if how.stateful && self.rnn()?.config().bidirectional {
             let what = &"a stateful call of a bidirectional model: it needs its whole input";
             return Err(Error::Unsupported { what });
         }
         match self.model.whole_input() {
-            Whole::Exactly(steps) if n != steps => {
-                bad("steps long, and the model takes exactly", steps)
-            }
-            Whole::AtMost(_) if n > self.sizes.n_batch => {
-                bad("steps long, and this session takes at most", self.sizes.n_batch)
-            }
-            _ if n == 0 => bad("steps long, and the model takes at least", 1),
+            Whole::Exactly(steps) if n != steps => bad(steps),
+            Whole::AtMost(_) if n > self.sizes.n_batch => bad(self.sizes.n_batch),
+            _ if n == 0 => bad(1),
             _ => Ok(()),
         }
     }
@@ -156,10 +152,10 @@ impl<'m> Session<'m> {
     /// # Errors
     /// [`Error::BufferTooSmall`]; [`Error::Unsupported`] for a transformer.
     pub fn read_state(&mut self, out: &mut [f32]) -> Result<usize> {
-        let (len, have) = (self.state_len()?, out.len());
+        let len = self.state_len()?;
         let too_small = Error::BufferTooSmall { need: len };
         let out = out.get_mut(..len).ok_or(too_small)?;
-        out.copy_from_slice(self.rnn_state()?.kept);
+        slices::copy(out, self.rnn_state()?.kept);
         Ok(len)
     }
 
@@ -172,16 +168,15 @@ impl<'m> Session<'m> {
     /// what is not finite, [`Error::Unsupported`] for a transformer; nothing
     /// has changed then.
     pub fn write_state(&mut self, state: &[f32]) -> Result<()> {
-        let (len, need) = (state.len(), self.state_len()?);
-        if len != need {
-            let what = &"numbers long, and the state has";
-            return Err(Error::BadInput { len, what, n: need });
+        let need = self.state_len()?;
+        if state.len() != need {
+            return Err(Error::BadInput { need });
         }
         if !state.iter().all(|v| v.is_finite()) {
             return Err(Error::BadParam { name: &"state" });
         }
         (self.head.batch, self.head.logits_rows) = (0, 0);
-        self.rnn_state()?.kept.copy_from_slice(state);
+        slices::copy(self.rnn_state()?.kept, state);
         Ok(())
     }
 }

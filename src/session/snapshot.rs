@@ -11,8 +11,9 @@
 #![forbid(unsafe_code)]
 
 use super::{Head, Session};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Word};
 use crate::models::Cursor;
+use crate::slices;
 use bytemuck::{Pod, Zeroable};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"PLSS");
@@ -68,7 +69,7 @@ impl Session<'_> {
     /// [`Error::BufferTooSmall`]; nothing was written then.
     pub fn snapshot(&mut self, out: &mut [u8]) -> Result<usize> {
         let size = self.snapshot_size()?;
-        let (need, have) = (size, out.len());
+        let need = size;
         let mut rest = out.get_mut(..size).ok_or(Error::BufferTooSmall { need })?;
         let preamble = self.preamble(size);
         let mut write = |bytes: &[u8]| {
@@ -93,7 +94,7 @@ impl Session<'_> {
     fn keep_last_logits(&mut self) {
         let (rows, n_vocab) = (self.head.logits_rows as usize, self.sizes.n_vocab);
         if rows > 1 {
-            self.logits.rotate_left((rows - 1) * n_vocab);
+            slices::shift_left(self.logits, (rows - 1) * n_vocab);
             self.head.logits_rows = 1;
         }
     }
@@ -119,7 +120,7 @@ impl Session<'_> {
         let mut rest = rest;
         self.visit(&mut |bytes| {
             if let Some((head, tail)) = rest.split_at_checked(bytes.len()) {
-                bytes.copy_from_slice(head);
+                slices::copy(bytes, head);
                 rest = tail;
             }
         });
@@ -129,12 +130,12 @@ impl Session<'_> {
 
     fn check_preamble(&self, preamble: &Preamble, len: usize) -> Result<()> {
         let want = self.preamble(len);
-        let what = match preamble {
-            p if p.magic != want.magic => "it is not a snapshot",
-            p if p.version != want.version => "it is of another version",
-            p if p.fingerprint != want.fingerprint => "it is of another model",
-            p if p.n_ctx != want.n_ctx => "its context has another size",
-            p if p.len != want.len => "it is cut short",
+        let what: Word = match preamble {
+            p if p.magic != want.magic => &"it is not a snapshot",
+            p if p.version != want.version => &"it is of another version",
+            p if p.fingerprint != want.fingerprint => &"it is of another model",
+            p if p.n_ctx != want.n_ctx => &"its context has another size",
+            p if p.len != want.len => &"it is cut short",
             _ => return Ok(()),
         };
         Err(Error::BadSnapshot { what })

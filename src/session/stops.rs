@@ -6,6 +6,7 @@
 
 use crate::arena::Reserve;
 use crate::error::{Error, Result};
+use crate::slices;
 use bytemuck::{Pod, Zeroable};
 
 /// Stop strings held at most.
@@ -47,9 +48,9 @@ impl<'a> Stops<'a> {
         let free = self.text.get_mut(start..start + stop.len());
         let end = self.ends.get_mut(self.counts.strings as usize);
         let (Some(free), Some(end)) = (free, end) else {
-            return Err(Error::Full { what: &"stop string", max: MAX_STOPS as u32 });
+            return Err(Error::Full { what: &"stop string", max: MAX_STOPS as u16 });
         };
-        free.copy_from_slice(stop);
+        slices::copy(free, stop);
         self.counts.bytes += stop.len() as u32;
         self.counts.strings += 1;
         *end = self.counts.bytes;
@@ -57,7 +58,7 @@ impl<'a> Stops<'a> {
     }
 
     pub(super) fn add_token(&mut self, id: u32) -> Result<()> {
-        let full = Error::Full { what: &"stop token", max: MAX_STOP_TOKENS as u32 };
+        let full = Error::Full { what: &"stop token", max: MAX_STOP_TOKENS as u16 };
         *self.tokens.get_mut(self.counts.tokens as usize).ok_or(full)? = id;
         self.counts.tokens += 1;
         Ok(())

@@ -8,19 +8,19 @@ use super::pretokenize::Pre;
 use super::spelling;
 use super::vocab::{ByText, NONE, Vocab, kind, set};
 use crate::arena::Reserve;
-use crate::error::{Error, Result};
+use crate::error::{Error, Flaw, Result, Word};
 use crate::gguf::{Array, Gguf, Value};
 
-const MODEL: &str = "tokenizer.ggml.model";
-const PRE: &str = "tokenizer.ggml.pre";
-const TOKENS: &str = "tokenizer.ggml.tokens";
-const TYPES: &str = "tokenizer.ggml.token_type";
-const MERGES: &str = "tokenizer.ggml.merges";
-const BOS: &str = "tokenizer.ggml.bos_token_id";
-const EOS: &str = "tokenizer.ggml.eos_token_id";
-const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
-const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
-const WORD_BYTES: &str = "tokenizer.pagelm.word_bytes";
+const MODEL: Word = &"tokenizer.ggml.model";
+const PRE: Word = &"tokenizer.ggml.pre";
+const TOKENS: Word = &"tokenizer.ggml.tokens";
+const TYPES: Word = &"tokenizer.ggml.token_type";
+const MERGES: Word = &"tokenizer.ggml.merges";
+const BOS: Word = &"tokenizer.ggml.bos_token_id";
+const EOS: Word = &"tokenizer.ggml.eos_token_id";
+const UNKNOWN: Word = &"tokenizer.ggml.unknown_token_id";
+const ADD_BOS: Word = &"tokenizer.ggml.add_bos_token";
+const WORD_BYTES: Word = &"tokenizer.pagelm.word_bytes";
 
 /// The longest token, in bytes as spelled: 512 spaces.
 const MAX_TOKEN: usize = 1024;
@@ -224,7 +224,7 @@ impl<'a> Source<'a> {
     }
 
     /// The token id under `key`, [`NONE`] if there is none.
-    fn id(&self, g: &Gguf<'_>, key: &'static str) -> Result<u32> {
+    fn id(&self, g: &Gguf<'_>, key: Word) -> Result<u32> {
         let Some(value) = g.get(key) else { return Ok(NONE) };
         let id = value.as_u64().filter(|&id| id < self.tokens.len() as u64);
         id.and_then(|id| u32::try_from(id).ok()).ok_or(Error::BadValue { key })
@@ -259,8 +259,8 @@ impl<'a> Source<'a> {
             let is_piece = self.kind == Kind::Pieces && token.is_piece();
             let limit = if is_piece || token.is_special() { MAX_PIECE } else { MAX_TOKEN };
             if token.text.len() > limit {
-                let flaw = Flaw::TokenLength;
-                return Err(Error::Corrupt { offset: token.offset, flaw });
+                let (offset, flaw) = (token.offset, Flaw::TokenLength);
+                return Err(Error::Corrupt { offset, flaw });
             }
             sizes.pieces += usize::from(is_piece);
             if let (true, Some(&first)) = (token.is_special(), token.text.first()) {
@@ -320,10 +320,8 @@ impl<'a> Source<'a> {
         }
         let merges = self.merges.into_iter().flat_map(|merges| merges.iter_strings_at());
         for (rule, (offset, text)) in rules.iter_mut().zip(merges) {
-            *rule = resolve(&by_text, text).ok_or(Error::Corrupt {
-                offset,
-                what: "a merge that is not two tokens which together make a third",
-            })?;
+            let flaw = Flaw::Merge;
+            *rule = resolve(&by_text, text).ok_or(Error::Corrupt { offset, flaw })?;
         }
         if !bpe::index(slots, rules) {
             return Err(Error::BadValue { key: MERGES });
@@ -339,8 +337,7 @@ impl<'a> Source<'a> {
             if token.text.is_empty() || by_text.insert(token.id) {
                 return Ok(());
             }
-            let flaw = Flaw::TokenTwice;
-            Err(Error::Corrupt { offset: token.offset, flaw })
+            Err(Error::Corrupt { offset: token.offset, flaw: Flaw::TokenTwice })
         })?;
         Ok(by_text)
     }
@@ -354,7 +351,7 @@ fn resolve(by_text: &ByText<'_, '_>, merge: &[u8]) -> Option<[u32; 3]> {
     Some([by_text.find(left, &[])?, by_text.find(right, &[])?, by_text.find(left, right)?])
 }
 
-fn strings<'a>(g: &Gguf<'a>, key: &'static str) -> Result<Array<'a>> {
+fn strings<'a>(g: &Gguf<'a>, key: Word) -> Result<Array<'a>> {
     let value = g.get(key).ok_or(Error::MissingKey { key })?;
     let array = value.as_array().filter(Array::is_strings);
     array.ok_or(Error::BadValue { key })

@@ -49,9 +49,9 @@ fn keys_of_the_wrong_type_or_missing() {
         (plain().u32("ggml.add_bos_token", 1), "tokenizer.ggml.add_bos_token"),
     ];
     for (metadata, key) in cases {
-        assert_eq!(error_of(&metadata), Error::BadValue { key });
+        assert!(matches!(error_of(&metadata), Error::BadValue { key: at } if *at == key));
     }
-    assert_eq!(error_of(&model("gpt2")), Error::MissingKey { key: TOKENS });
+    assert_eq!(error_of(&model("gpt2")), Error::MissingKey { key: &"tokenizer.ggml.tokens" });
     assert_eq!(error_of(&ok("gpt2")), Error::MissingKey { key: &"tokenizer.ggml.merges" });
 }
 

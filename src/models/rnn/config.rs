@@ -1,7 +1,7 @@
 //! What the metadata says: the cell, its conventions, the widths.
 #![forbid(unsafe_code)]
 
-use crate::error::{Error, Result};
+use crate::error::{Error, NO_LAYER, Result, Word};
 use crate::gguf::{Array, Gguf, Value};
 use crate::models::{Keys, Whole};
 use crate::tensor::Activation;
@@ -129,7 +129,8 @@ pub struct Config {
 impl Config {
     /// Reads the metadata, and of the tensors the shapes that it leaves open.
     pub(super) fn read(gguf: &Gguf<'_>, keys: &Keys<'_, '_>) -> Result<Self> {
-        let n_layer = keys.count("block_count")?.ok_or(Error::MissingKey { key: &"block_count" })?;
+        let n_layer =
+            keys.count(&"block_count")?.ok_or(Error::MissingKey { key: &"block_count" })?;
         let mut config = Self {
             cell: cell(keys, n_layer)?,
             candidate: activation(keys, candidate_key(keys))?.unwrap_or(Activation::Tanh),
@@ -137,12 +138,12 @@ impl Config {
             n_vocab: 0,
             n_input: 0,
             n_output: 0,
-            n_ctx: if keys.has("context_length") { keys.size("context_length")? } else { 1024 },
+            n_ctx: if keys.has("context_length") { keys.size(&"context_length")? } else { 1024 },
             n_layer,
-            n_input_dense: keys.count("input_dense_count")?.unwrap_or(0),
-            n_dense: keys.count("dense_count")?.unwrap_or(0),
+            n_input_dense: keys.count(&"input_dense_count")?.unwrap_or(0),
+            n_dense: keys.count(&"dense_count")?.unwrap_or(0),
             bidirectional: false,
-            flatten: if keys.has("flatten_steps") { keys.size("flatten_steps")? } else { 0 },
+            flatten: if keys.has("flatten_steps") { keys.size(&"flatten_steps")? } else { 0 },
             n_state: 0,
             widest: 0,
             widest_gates: 0,
@@ -153,9 +154,9 @@ impl Config {
         // of n tensors has no more than n layers of a kind.
         let most = gguf.n_tensors() + 1;
         for (n, key) in [
-            (config.n_layer, "block_count"),
-            (config.n_input_dense, "input_dense_count"),
-            (config.n_dense, "dense_count"),
+            (config.n_layer, &"block_count"),
+            (config.n_input_dense, &"input_dense_count"),
+            (config.n_dense, &"dense_count"),
         ] {
             if n > most {
                 return Err(Error::BadValue { key });
@@ -171,7 +172,7 @@ impl Config {
             (_, Some(rows)) => rows,
             // Tied to the embedding.
             (n, None) if config.n_vocab == 0 => {
-                return Err(Error::MissingTensor { name: &"dense.weight", layer: n as u32 - 1 });
+                return Err(Error::MissingTensor { name: &"dense.weight", layer: n as u16 - 1 });
             }
             (_, None) => config.n_vocab,
         };
@@ -186,12 +187,12 @@ impl Config {
     fn read_input(&mut self, gguf: &Gguf<'_>, keys: &Keys<'_, '_>) -> Result<()> {
         match (keys.has("embedding_length"), keys.has("input_length")) {
             (true, false) => {
-                self.n_input = keys.size("embedding_length")?;
+                self.n_input = keys.size(&"embedding_length")?;
                 let missing = Error::MissingTensor { name: &"token_embd.weight", layer: NO_LAYER };
                 let table = gguf.tensors().find(|t| t.name == b"token_embd.weight");
                 self.n_vocab = narrow(table.ok_or(missing)?.rows)?;
             }
-            (false, true) => self.n_input = keys.size("input_length")?,
+            (false, true) => self.n_input = keys.size(&"input_length")?,
             (false, false) => return Err(Error::MissingKey { key: &"embedding_length" }),
             (true, true) => return Err(Error::BadValue { key: &"input_length" }),
         }
@@ -261,11 +262,11 @@ fn cell(keys: &Keys<'_, '_>, n_layer: usize) -> Result<Cell> {
     }
 }
 
-fn candidate_key(keys: &Keys<'_, '_>) -> &'static str {
-    if keys.prefix() == "rnn." { "activation" } else { "candidate_activation" }
+fn candidate_key(keys: &Keys<'_, '_>) -> Word {
+    if keys.prefix() == "rnn." { &"activation" } else { &"candidate_activation" }
 }
 
-fn activation(keys: &Keys<'_, '_>, key: &'static str) -> Result<Option<Activation>> {
+fn activation(keys: &Keys<'_, '_>, key: Word) -> Result<Option<Activation>> {
     let Some(value) = keys.get(key) else { return Ok(None) };
     match value.as_str().and_then(Function::place).map(Function::at) {
         Some(Function::Each(activation)) => Ok(Some(activation)),
@@ -276,7 +277,7 @@ fn activation(keys: &Keys<'_, '_>, key: &'static str) -> Result<Option<Activatio
 /// A gate's function has to stay in 0..=1.
 fn recurrent_activation(keys: &Keys<'_, '_>) -> Result<Activation> {
     use Activation::{HardSigmoid, HardSigmoid6, Sigmoid};
-    const KEY: &str = "recurrent_activation";
+    const KEY: Word = &"recurrent_activation";
     match activation(keys, KEY)?.unwrap_or(Sigmoid) {
         gate @ (Sigmoid | HardSigmoid | HardSigmoid6) => Ok(gate),
         _ => Err(Error::BadValue { key: KEY }),
@@ -284,7 +285,7 @@ fn recurrent_activation(keys: &Keys<'_, '_>) -> Result<Activation> {
 }
 
 /// An array that must be there unless it would be empty, of `n` elements.
-fn array<'a>(keys: &Keys<'_, 'a>, key: &'static str, n: usize) -> Result<Option<Array<'a>>> {
+fn array<'a>(keys: &Keys<'_, 'a>, key: Word, n: usize) -> Result<Option<Array<'a>>> {
     match keys.get(key) {
         None => Ok(None),
         Some(Value::Array(array)) if array.len() == n => Ok(Some(array)),
@@ -298,11 +299,11 @@ pub(super) fn layers<'a>(
     n_layer: usize,
 ) -> Result<impl Iterator<Item = Result<(usize, usize)>> + use<'a>> {
     const MAX: u64 = 1 << 24;
-    let widths = array(keys, "hidden_lengths", n_layer)?;
+    let widths = array(keys, &"hidden_lengths", n_layer)?;
     if widths.is_none() && n_layer > 0 {
         return Err(Error::MissingKey { key: &"hidden_lengths" });
     }
-    let both = array(keys, "bidirectional", n_layer)?;
+    let both = array(keys, &"bidirectional", n_layer)?;
     let mut both = both.into_iter().flat_map(|b| b.iter());
     Ok(widths.into_iter().flat_map(|w| w.iter()).map(move |width| {
         let width = width.as_u64().filter(|n| (1..=MAX).contains(n));
@@ -318,7 +319,7 @@ pub(super) fn layers<'a>(
 /// The places in the list of functions, one per dense layer.
 pub(super) fn functions<'a>(
     keys: &Keys<'_, 'a>,
-    key: &'static str,
+    key: Word,
     n: usize,
 ) -> Result<impl Iterator<Item = Result<u32>> + use<'a>> {
     let names = array(keys, key, n)?;

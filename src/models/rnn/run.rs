@@ -8,6 +8,7 @@ use super::{Batch, Input, Rnn, State};
 use crate::error::{Error, Result};
 use crate::kernels::Isa;
 use crate::models::Cursor;
+use crate::slices;
 use crate::tensor::{self, Budget};
 
 /// One call's view of a batch in progress.
@@ -63,7 +64,7 @@ impl<'a> Run<'_, 'a> {
             }
             self.next();
             if self.cursor.stage == DONE {
-                s.kept.copy_from_slice(s.work);
+                slices::copy(s.kept, s.work);
             }
         }
     }
@@ -122,9 +123,9 @@ impl<'a> Run<'_, 'a> {
                     table.read_row(id as usize, x)?;
                 }
             }
-            Input::Vectors(v) => x.copy_from_slice(v.get(..x.len()).ok_or(Error::Internal)?),
+            Input::Vectors(v) => slices::copy(x, v.get(..x.len()).ok_or(Error::Internal)?),
         }
-        s.work.copy_from_slice(s.kept);
+        slices::copy(s.work, s.kept);
         Ok(true)
     }
 
@@ -138,7 +139,7 @@ impl<'a> Run<'_, 'a> {
         }
         let g = first(s.g, n * width)?;
         self.apply(layer, g, false);
-        first(s.x, n * width)?.copy_from_slice(g);
+        slices::copy(first(s.x, n * width)?, g);
         Ok(true)
     }
 
@@ -213,7 +214,7 @@ impl<'a> Run<'_, 'a> {
                     cells::gru(functions, reset_after, g, s.u, h)?;
                 }
             }
-            part(s.x, t * layer.output() + way * hidden, hidden)?.copy_from_slice(h);
+            slices::copy(part(s.x, t * layer.output() + way * hidden, hidden)?, h);
             (self.cursor.step, self.cursor.at) = (step as u32 + 1, 0);
             if self.budget.is_spent() && step + 1 < n {
                 return Ok(false);
@@ -283,7 +284,7 @@ impl<'a> Run<'_, 'a> {
         let x = s.x.get_mut(start..).ok_or(Error::Internal)?;
         let Some(layer) = self.model.table.dense.get(config.n_input_dense + k) else {
             let size = rows * width;
-            first(out, size)?.copy_from_slice(first(x, size)?);
+            slices::copy(first(out, size)?, first(x, size)?);
             return Ok(true);
         };
         let (size, last) = (rows * layer.output as usize, k + 1 == config.n_dense);
@@ -293,7 +294,7 @@ impl<'a> Run<'_, 'a> {
         }
         self.apply(layer, y, self.batch.logits && last);
         if !last {
-            first(s.x, size)?.copy_from_slice(y);
+            slices::copy(first(s.x, size)?, y);
         }
         Ok(true)
     }
@@ -309,7 +310,7 @@ impl<'a> Run<'_, 'a> {
             s.x.split_at_mut_checked((self.batch.n - 1) * width).ok_or(Error::Internal)?;
         // With one step both are the same row.
         if let Some(first) = earlier.get(hidden..width) {
-            part(row, hidden, hidden)?.copy_from_slice(first);
+            slices::copy(part(row, hidden, hidden)?, first);
         }
         Ok(())
     }

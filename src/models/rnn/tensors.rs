@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::config::{Config, functions, layers};
-use crate::error::{Error, Result};
+use crate::error::{Error, Flaw, NO_LAYER, Result, Word};
 use crate::gguf::Gguf;
 use crate::models::Keys;
 use crate::quant::DType;
@@ -10,7 +10,7 @@ use crate::tensor::{Matrix, Slot};
 use bytemuck::{Pod, Zeroable};
 
 /// The tensors of one direction of a layer, as places in its row of the table.
-const NAMES: [[&str; 7]; 2] = [
+static NAMES: [[&str; 7]; 2] = [
     [
         "rnn_ih.weight",
         "rnn_ih.bias",
@@ -136,25 +136,25 @@ impl<'a> Draft<'a> {
         for info in gguf.tensors() {
             let Some(slot) = self.place(config, info.name) else { continue };
             if slot.is_some() {
-                let flaw = Flaw::TensorTwice;
-                return Err(Error::Corrupt { offset: info.described_at, flaw });
+                let (offset, flaw) = (info.described_at, Flaw::TensorTwice);
+                return Err(Error::Corrupt { offset, flaw });
             }
             *slot = Slot::new(&info)?;
         }
         if config.n_vocab > 0 {
             let shape = (config.n_vocab, config.n_input);
-            check(&self.token_embd, Kind::Matrix, shape, ("token_embd.weight", u32::MAX))?;
+            check(&self.token_embd, Kind::Matrix, shape, (&"token_embd.weight", NO_LAYER))?;
         }
         let (before, after) =
             self.dense.split_at_mut_checked(config.n_input_dense).ok_or(Error::Internal)?;
-        let names = ["input_dense.weight", "input_dense.bias"];
-        let known = functions(keys, "input_dense_activations", config.n_input_dense)?;
+        let names: [Word; 2] = [&"input_dense.weight", &"input_dense.bias"];
+        let known = functions(keys, &"input_dense_activations", config.n_input_dense)?;
         let width = bind_dense(before, config.n_input, names, known, None)?;
         let width = bind_layers(self.layers, config, keys, width)?;
         let joined = width.checked_mul(config.flatten.max(1)).ok_or(Error::TooLarge)?;
-        let known = functions(keys, "dense_activations", config.n_dense)?;
+        let known = functions(keys, &"dense_activations", config.n_dense)?;
         let tied = (config.n_vocab > 0).then_some(config.n_vocab);
-        bind_dense(after, joined, ["dense.weight", "dense.bias"], known, tied)?;
+        bind_dense(after, joined, [&"dense.weight", &"dense.bias"], known, tied)?;
         self.check_tied(config)
     }
 
@@ -162,7 +162,7 @@ impl<'a> Draft<'a> {
     fn check_tied(&self, config: &Config) -> Result<()> {
         match self.dense.get(config.n_input_dense..).and_then(|dense| dense.last()) {
             Some(last) if !last.weight.is_some() && last.input as usize != config.n_input => {
-                let layer = config.n_dense as u32 - 1;
+                let layer = config.n_dense as u16 - 1;
                 Err(Error::MissingTensor { name: &"dense.weight", layer })
             }
             _ => Ok(()),
@@ -177,7 +177,7 @@ impl<'a> Draft<'a> {
         if let Some(rest) = name.strip_prefix(b"blk.") {
             let (layer, rest) = number(rest)?;
             let slots = &mut self.layers.get_mut(layer)?.slots;
-            let ways = slots.iter_mut().zip(NAMES);
+            let ways = slots.iter_mut().zip(&NAMES);
             return ways
                 .flat_map(|(slots, names)| slots.iter_mut().zip(names))
                 .find(|(_, name)| name.as_bytes() == rest)
@@ -215,7 +215,7 @@ pub(super) fn number(name: &[u8]) -> Option<(usize, &[u8])> {
 fn bind_dense(
     dense: &mut [Dense],
     mut width: usize,
-    [weight, bias]: [&'static str; 2],
+    [weight, bias]: [Word; 2],
     mut functions: impl Iterator<Item = Result<u32>>,
     tied: Option<usize>,
 ) -> Result<usize> {
@@ -228,12 +228,12 @@ fn bind_dense(
             Some(n_vocab) => n_vocab as u32,
             None => {
                 let shape = (dense.weight.rows(), width);
-                check(&dense.weight, Kind::Matrix, shape, (weight, dense.number))?;
+                check(&dense.weight, Kind::Matrix, shape, (weight, dense.number as u16))?;
                 dense.weight.rows() as u32
             }
         };
         width = dense.output as usize;
-        check(&dense.bias, Kind::Optional, (1, width), (bias, dense.number))?;
+        check(&dense.bias, Kind::Optional, (1, width), (bias, dense.number as u16))?;
     }
     Ok(width)
 }
@@ -251,8 +251,8 @@ fn bind_layers(
         layer.input = u32::try_from(width).map_err(|_| Error::TooLarge)?;
         (layer.hidden, layer.n_ways) = (hidden as u32, n_ways as u32);
         layer.state = u32::try_from(state).map_err(|_| Error::TooLarge)?;
-        for (slots, names) in layer.slots.iter().zip(NAMES).take(n_ways) {
-            check_way(slots, names, config, (width, hidden), i as u32)?;
+        for (slots, names) in layer.slots.iter().zip(&NAMES).take(n_ways) {
+            check_way(slots, names, config, (width, hidden), i as u16)?;
         }
         width = layer.output();
         state += width * config.cell.n_states();
@@ -263,10 +263,10 @@ fn bind_layers(
 /// Checks the tensors of one direction.
 fn check_way(
     slots: &[Slot; 7],
-    names: [&'static str; 7],
+    names: &'static [&'static str; 7],
     config: &Config,
     (input, hidden): (usize, usize),
-    layer: u32,
+    layer: u16,
 ) -> Result<()> {
     let (gates, recurrent) = (config.cell.n_gates() * hidden, config.cell.n_recurrent() * hidden);
     let states = config.cell.n_states() * hidden;
@@ -300,7 +300,7 @@ fn check(
     slot: &Slot,
     kind: Kind,
     (rows, cols): (usize, usize),
-    (name, layer): (&'static str, u32),
+    (name, layer): (Word, u16),
 ) -> Result<()> {
     match (slot.is_some(), kind) {
         (false, Kind::Matrix) => Err(Error::MissingTensor { name, layer }),
