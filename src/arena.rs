@@ -54,11 +54,13 @@ impl<'a> Reserve<'a> {
 
     /// The next piece: `n` elements of `T`, as the block held them. Empty while
     /// counting and after a failure.
+    #[inline(never)]
     pub fn take<T: Pod>(&mut self, n: usize) -> &'a mut [T] {
         let bytes = self.take_bytes(n.checked_mul(size_of::<T>()));
         bytemuck::try_cast_slice_mut(bytes).unwrap_or_default()
     }
 
+    #[inline(never)]
     fn take_bytes(&mut self, size: Option<usize>) -> &'a mut [u8] {
         let start = self.used.checked_add(ALIGN - 1).map(|end| end & !(ALIGN - 1));
         let end = start.zip(size).and_then(|(start, size)| start.checked_add(size));

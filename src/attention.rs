@@ -94,6 +94,7 @@ impl<'a> Cache<'a> {
     pub fn store(&mut self, layer: usize, pos: usize, k: &[f32], v: &[f32]) -> Result<()> {
         let Shape { n_head, head_dim, n_ctx, .. } = self.shape;
         let (keys, values) = (self.shape.keys(), self.shape.values());
+        let head_dim = head_dim.max(1);
         for (head, (k, v)) in k.chunks_exact(head_dim).zip(v.chunks_exact(head_dim)).enumerate() {
             let index = layer * n_head + head;
             let cache = self.k.get_mut(index * keys..(index + 1) * keys).ok_or(Error::Internal)?;
@@ -103,7 +104,7 @@ impl<'a> Cache<'a> {
                 *cell = *k;
             }
             let cache = self.v.get_mut(index * values..(index + 1) * values);
-            let groups = cache.ok_or(Error::Internal)?.chunks_exact_mut(n_ctx * GROUP);
+            let groups = cache.ok_or(Error::Internal)?.chunks_exact_mut((n_ctx * GROUP).max(1));
             for (group, v) in groups.zip(v.chunks(GROUP)) {
                 let cells = group.get_mut(pos * GROUP..).ok_or(Error::Internal)?;
                 for (cell, v) in cells.iter_mut().zip(v) {

@@ -282,7 +282,7 @@ fn plain_rows(
 
 fn add_bias(bias: &[f32], y: &mut [f32], stride: usize) {
     if !bias.is_empty() {
-        for y in y.chunks_mut(stride) {
+        for y in y.chunks_mut(stride.max(1)) {
             add(y, bias);
         }
     }

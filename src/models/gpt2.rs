@@ -405,9 +405,10 @@ impl Run<'_, '_> {
 
     /// x = embedding of the token + embedding of the position
     fn embed(&mut self, s: &mut State<'_>) -> Result<bool> {
+        let width = self.width().max(1);
         let tokens = self.model.matrix(None, TOKEN_EMBD)?;
         let positions = self.model.matrix(None, POSITION_EMBD)?;
-        let rows = s.x.chunks_exact_mut(self.width()).zip(s.h.chunks_exact_mut(self.width()));
+        let rows = s.x.chunks_exact_mut(width).zip(s.h.chunks_exact_mut(width));
         for ((i, &id), (x, h)) in self.batch.ids.iter().enumerate().zip(rows) {
             tokens.read_row(id as usize, x)?;
             positions.read_row(self.batch.pos + i, h)?;
@@ -453,7 +454,7 @@ impl Run<'_, '_> {
     fn attend(&mut self, s: &mut State<'_>) -> Result<bool> {
         let Config { n_embd, n_head, head_dim, .. } = self.model.config;
         let n_head = n_head.max(1);
-        let rows = s.qkv.chunks_exact(3 * n_embd).take(self.n());
+        let rows = s.qkv.chunks_exact((3 * n_embd).max(1)).take(self.n());
         if *self.at == 0 {
             for (i, row) in rows.enumerate() {
                 let (k, v) = row.get(n_embd..).ok_or(Error::Internal)?.split_at(n_embd);

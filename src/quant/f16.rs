@@ -9,11 +9,10 @@ pub(super) const TRAITS: Traits = Traits {
     block_len: at_least_one(1),
     scale_bytes: 0,
     block_bytes: at_least_one(2),
-    quantize,
     dequantize,
 };
 
-fn quantize(src: &[f32], dst: &mut [u8]) {
+pub(super) fn quantize(src: &[f32], dst: &mut [u8]) {
     for (x, bytes) in src.iter().zip(dst.as_chunks_mut::<2>().0) {
         *bytes = f16::from_f32_const(*x).to_le_bytes();
     }

@@ -8,11 +8,10 @@ pub(super) const TRAITS: Traits = Traits {
     block_len: at_least_one(1),
     scale_bytes: 0,
     block_bytes: at_least_one(4),
-    quantize,
     dequantize,
 };
 
-fn quantize(src: &[f32], dst: &mut [u8]) {
+pub(super) fn quantize(src: &[f32], dst: &mut [u8]) {
     for (x, bytes) in src.iter().zip(dst.as_chunks_mut::<4>().0) {
         *bytes = x.to_le_bytes();
     }

@@ -47,7 +47,6 @@ pub(crate) struct Traits {
     pub scale_bytes: usize,
     /// Bytes of a block.
     pub block_bytes: NonZero<usize>,
-    quantize: fn(&[core::primitive::f32], &mut [u8]),
     dequantize: fn(&[u8], &mut [core::primitive::f32]),
 }
 
@@ -118,7 +117,13 @@ impl DType {
 /// [`Error::BadParam`] if the sizes do not agree.
 pub fn quantize_row(dtype: DType, src: &[core::primitive::f32], dst: &mut [u8]) -> Result<()> {
     check_row(dtype, src.len(), dst.len())?;
-    (dtype.traits().quantize)(src, dst);
+    // By name and not by the table, so that a build that never quantises has none of it.
+    match dtype {
+        DType::F32 => f32::quantize(src, dst),
+        DType::F16 => f16::quantize(src, dst),
+        DType::Q8_0 => q8_0::quantize(src, dst),
+        DType::Q4_0 => q4_0::quantize(src, dst),
+    }
     Ok(())
 }
 

@@ -54,7 +54,7 @@ pub fn pack_group(dtype: DType, rows: &[u8], group: &mut [u8]) -> Result<()> {
     if rows.len() != group.len() || row_bytes * GROUP != rows.len() || row_bytes == 0 {
         return Err(Error::BadParam { name: &"group" });
     }
-    for (row, bytes) in rows.chunks_exact(row_bytes).enumerate() {
+    for (row, bytes) in rows.chunks_exact(row_bytes.max(1)).enumerate() {
         let units = group.chunks_exact_mut(unit_bytes * GROUP);
         for (from, to) in bytes.chunks_exact(unit_bytes).zip(units) {
             let (scales, words) = to.split_at_mut_checked(scale_bytes * GROUP).unwrap_or_default();
@@ -84,7 +84,7 @@ pub fn pack_in_place(
 ) -> Result<()> {
     let row_bytes =
         dtype.row_bytes(cols).filter(|&n| n > 0).ok_or(Error::BadParam { name: &"cols" })?;
-    for (i, row) in data.chunks_exact(row_bytes).enumerate() {
+    for (i, row) in data.chunks_exact(row_bytes.max(1)).enumerate() {
         if !row_is_finite(dtype, row) {
             return Err(Error::NotFinite { offset: i * row_bytes });
         }
@@ -95,7 +95,7 @@ pub fn pack_in_place(
     let group_bytes = row_bytes * GROUP;
     let too_small = Error::OutOfMemory { need: group_bytes };
     let scratch = scratch.get_mut(..group_bytes).ok_or(too_small)?;
-    for group in data.chunks_exact_mut(group_bytes) {
+    for group in data.chunks_exact_mut(group_bytes.max(1)) {
         slices::copy(scratch, group);
         pack_group(dtype, scratch, group)?;
     }

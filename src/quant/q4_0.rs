@@ -13,11 +13,10 @@ pub(super) const TRAITS: Traits = Traits {
     block_len: at_least_one(32),
     scale_bytes: 2,
     block_bytes: at_least_one(18),
-    quantize,
     dequantize,
 };
 
-fn quantize(src: &[f32], dst: &mut [u8]) {
+pub(super) fn quantize(src: &[f32], dst: &mut [u8]) {
     for (x, block) in src.as_chunks::<32>().0.iter().zip(dst.as_chunks_mut::<18>().0) {
         let d = absmax(x).1 / -8.0;
         let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };

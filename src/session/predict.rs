@@ -120,8 +120,9 @@ impl<'m> Session<'m> {
         }
         self.head.n_evaluated += n as u64;
         // One infinite or undefined number makes the sum one.
-        let sum = crate::math::sum_by(out, |v| v * 0.0);
-        if sum.is_finite() { Ok(need) } else { Err(Error::Overflow) }
+        let sum = |x: &[f32]| crate::math::sum_by(x, |v| v * 0.0);
+        let finite = (sum(out) + sum(self.rnn_state()?.kept)).is_finite();
+        if finite { Ok(need) } else { Err(Error::Overflow) }
     }
 
     fn check_steps(&self, n: usize, how: Predict) -> Result<()> {

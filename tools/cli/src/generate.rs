@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::ids::{Ids, fnv1a64};
-use crate::model_file::{IsaChoice, ModelFile, parse_isa, session_memory};
+use crate::model_file::{IsaChoice, ModelFile, about_prompt, parse_isa, session_memory};
 use crate::text::Utf8Joiner;
 use crate::tokenize;
 use anyhow::{Context, Result};
@@ -144,7 +144,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let memory_bytes = file_bytes + mem.bytes().len();
     let mut session = Session::new(&model, mem.bytes_mut(), &params).map_err(anyhow::Error::msg)?;
     configure(args, &mut session)?;
-    session.feed_ids(&prompt_ids).map_err(anyhow::Error::msg).context("the prompt")?;
+    session.feed_ids(&prompt_ids).map_err(|e| about_prompt(&session, e)).context("the prompt")?;
     let outcome = generate(args, &mut session)?;
     report(args, &model, &prompt_ids, &outcome, memory_bytes)?;
     Ok(if outcome.finish == "interrupted" {

@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use crate::ids::Ids;
-use crate::model_file::{IsaChoice, ModelFile, parse_isa, session_memory};
-use anyhow::{Result, anyhow, ensure};
+use crate::model_file::{IsaChoice, ModelFile, about_prompt, parse_isa, session_memory};
+use anyhow::{Context, Result, ensure};
 use clap::Args as ClapArgs;
 use pagelm::{Progress, Session, SessionParams};
 use serde::Serialize;
@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let mut mem = session_memory(&model, &params)?;
     let mut session = Session::new(&model, mem.bytes_mut(), &params).map_err(anyhow::Error::msg)?;
-    session.feed_ids(ids).map_err(|e| anyhow!("--ids: {e}"))?;
+    session.feed_ids(ids).map_err(|e| about_prompt(&session, e)).context("--ids")?;
     let mut rows: Vec<Vec<f32>> = Vec::new();
     loop {
         let progress = session.eval(0).map_err(anyhow::Error::msg)?;

@@ -87,6 +87,14 @@ pub fn session_memory(model: &Model<'_>, params: &SessionParams) -> Result<Align
     Aligned::new(Session::mem_size(model, params).map_err(anyhow::Error::msg)?)
 }
 
+/// An error about a prompt, with the size of the context it did not fit.
+pub fn about_prompt(session: &Session<'_>, error: Error) -> anyhow::Error {
+    match error {
+        Error::PromptTooLong { .. } => anyhow!("{error} (the context is {})", session.info().n_ctx),
+        other => anyhow!("{other}"),
+    }
+}
+
 /// An error of the engine about a file.
 pub fn about(path: &Path, error: Error) -> anyhow::Error {
     anyhow!("{}: {error}", path.display())

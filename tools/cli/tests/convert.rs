@@ -215,7 +215,7 @@ fn metadata_is_what_llama_cpp_reads() {
     let bytes = fs::read(&path).unwrap();
     let gguf = Gguf::parse(&bytes).unwrap();
     assert!(gguf.tensors().all(|t| t.offset % 32 == 0));
-    assert_eq!(bytes.len() as u64, gguf.file_size().next_multiple_of(32));
+    assert_eq!(bytes.len(), gguf.file_size().next_multiple_of(32));
     for (name, number) in [("f32", 0), ("f16", 1), ("q4_0", 2)] {
         let path = convert(&model, &folder, &["--quantize", name]);
         assert_eq!(metadata(&path)["general.file_type"], json!(number));

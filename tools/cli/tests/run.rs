@@ -429,7 +429,7 @@ fn bad_files_are_told_by_name_and_place() {
     nan[n..].copy_from_slice(&[0xff; 96]);
     fs::write(&bad, &nan).unwrap();
     // In the tensors, which inspect does not read.
-    assert!(fails(1, &["logits", &bad, "--ids", "1"]).contains("not a number"));
+    assert!(fails(1, &["logits", &bad, "--ids", "1"]).contains("not numbers"));
 
     let gone = folder.file("gone.gguf");
     assert!(fails(1, &["logits", &gone, "--ids", "1"]).contains("gone.gguf"));

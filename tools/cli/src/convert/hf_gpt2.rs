@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use super::safetensors_dir::Checkpoint;
-use super::source::{Hparams, Load, Source, SourceTensor, transpose};
+use super::source::{Arch, Hparams, Load, Source, SourceTensor, transpose};
 use super::tokenizer;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};

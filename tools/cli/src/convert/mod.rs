@@ -1,30 +1,43 @@
 //! `pagelm convert`: checkpoints of other programs into GGUF.
 #![forbid(unsafe_code)]
 
+mod arrays;
 mod gguf_writer;
 mod gpt2_basic;
 mod hf_gpt2;
+mod input;
+mod keras;
+mod keras_model;
+mod keras_order;
+mod ml5;
 mod nano_sort;
+mod net;
+mod net_write;
+mod npz;
 mod numbers;
 pub mod output;
+mod pytorch_rnn;
 mod safetensors_dir;
 mod source;
+mod tfjs;
 mod tokenizer;
+mod vocab;
 
 use crate::pack;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::Result;
 use clap::{Args as ClapArgs, ValueEnum};
+use input::Read;
 use output::Report;
 use pagelm::quant::DType;
 use serde::Serialize;
 use source::{Source, Vocab};
 use std::fs;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 #[derive(ClapArgs)]
 pub struct Args {
-    /// A Hugging Face GPT-2 folder, a gpt2-basic folder, or a JSON checkpoint of llm-viz
+    /// A model of another program: a Hugging Face GPT-2 folder, a Keras file, a
+    /// TensorFlow.js model.json, a folder with a pagelm.json, ... (docs/CONVERT.md)
     input: PathBuf,
     /// The GGUF file to write
     #[arg(short, long)]
@@ -38,6 +51,10 @@ pub struct Args {
     /// The model's name in the file [default: the input's file name]
     #[arg(long)]
     name: Option<String>,
+    /// A vocabulary for a model that has none: a JSON list of texts, a map from
+    /// text to id, or "bytes"
+    #[arg(long, value_name = "FILE", conflicts_with = "no_tokenizer")]
+    vocabulary: Option<PathBuf>,
     /// Leave tokenizer files out: the model then takes token ids only
     #[arg(long)]
     no_tokenizer: bool,
@@ -86,9 +103,10 @@ struct Json<'a> {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let (source, kind) = read(args)?;
+    let Read { source, kind, name } =
+        input::read(&args.input, args.vocabulary.as_deref(), args.no_tokenizer)?;
     let wanted = args.quantize.dtype();
-    let name = args.name.clone().unwrap_or_else(|| name_of(&args.input));
+    let name = args.name.clone().or(name).unwrap_or_else(|| name_of(&args.input));
     let report = write(&source, &name, wanted, args)?;
     if args.json {
         return print_json(args, &source, &report);
@@ -149,44 +167,6 @@ fn print_json(args: &Args, source: &Source, report: &Report) -> Result<()> {
         raised_to_q8_0: &report.raised,
         notes: &source.notes,
     })
-}
-
-/// Tells by its content what the input is, and reads it.
-fn read(args: &Args) -> Result<(Source, &'static str)> {
-    let path = args.input.as_path();
-    ensure!(path.exists(), "{} does not exist", path.display());
-    if path.is_dir() {
-        if gpt2_basic::is_model(path) {
-            return Ok((gpt2_basic::read(path)?, "gpt2-basic folder"));
-        }
-        if hf_gpt2::is_model(path) {
-            return Ok((hf_gpt2::read(path, args.no_tokenizer)?, "Hugging Face GPT-2 folder"));
-        }
-        bail!(
-            "{} holds neither config.json (Hugging Face) nor GPT2CFG.TXT and GPT2WT.BIN (gpt2-basic)",
-            path.display()
-        );
-    }
-    let mut head = Vec::new();
-    fs::File::open(path)
-        .and_then(|f| f.take(4).read_to_end(&mut head))
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    ensure!(
-        head != *b"GGUF" && head != *b"PLM1",
-        "{} is a model file already; pagelm pack packs it",
-        path.display()
-    );
-    let unknown = || {
-        format!(
-            "{} is no format that convert knows; give a Hugging Face folder, a gpt2-basic folder or llm-viz's JSON",
-            path.display()
-        )
-    };
-    ensure!(head.trim_ascii_start().starts_with(b"{"), unknown());
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let text = String::from_utf8(bytes).ok().filter(|t| nano_sort::is_checkpoint(t));
-    let text = text.with_context(unknown)?;
-    Ok((nano_sort::read(path, &text)?, "llm-viz checkpoint"))
 }
 
 /// The last part of a path, without an extension.

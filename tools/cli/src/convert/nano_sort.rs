@@ -5,7 +5,7 @@
 //! activation is minGPT's, which is the tanh form of GELU.
 #![forbid(unsafe_code)]
 
-use super::source::{Hparams, Source, SourceTensor, SpecialIds, Vocab, token_type};
+use super::source::{Arch, Hparams, Source, SourceTensor, SpecialIds, Vocab, token_type};
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine as _;
 use serde::Deserialize;

@@ -58,6 +58,7 @@ pub fn ids_only(config: &Value, n_vocab: usize) -> SpecialIds {
     SpecialIds {
         bos: id_in(config, "bos_token_id", n_vocab),
         eos: id_in(config, "eos_token_id", n_vocab),
+        unknown: None,
         add_bos: None,
     }
 }
@@ -251,6 +252,7 @@ impl Found {
         Ok(SpecialIds {
             bos: id("bos_token", "bos_token_id"),
             eos: id("eos_token", "eos_token_id"),
+            unknown: None,
             add_bos,
         })
     }
