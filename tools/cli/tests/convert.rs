@@ -684,7 +684,7 @@ fn what_is_no_checkpoint_is_said_so() {
         let message = fails(1, &["convert", &folder.file(name), "-o", &out]);
         assert!(message.contains(name), "{message}");
     }
-    assert!(fails(1, &["convert", empty.to_str().unwrap(), "-o", &out]).contains("config.json"));
+    assert!(fails(1, &["convert", empty.to_str().unwrap(), "-o", &out]).contains("Hugging Face"));
     assert!(fails(1, &["convert", &folder.file("none"), "-o", &out]).contains("does not exist"));
     let text = "{\"config\": {\"n_layer\": 1, \"n_head\": 1, \"n_embd\": 2, \"vocab_size\": 2, \"block_size\": 2},
         \"transformer.wte.weight\": {\"shape\": [2, 2], \"dtype\": \"torch.float32\", \"data\": \"AAAA\"}}";
