@@ -22,8 +22,8 @@ pub const PANIC_IMPORT: &str = "env.pagelm_panic_is_reachable";
 /// How many functions that can panic are named.
 const SHOWN: usize = 30;
 
-/// Words of core's panic messages and of the source paths that panics carry.
-const PANIC_WORDS: [&str; 16] = [
+/// Words of core's panic messages.
+const PANIC_WORDS: [&str; 18] = [
     "panicked at",
     "index out of bounds",
     "out of range for slice",
@@ -39,7 +39,9 @@ const PANIC_WORDS: [&str; 16] = [
     "internal error: entered unreachable",
     "copy_from_slice",
     "assertion",
-    ".rs",
+    "must be non-zero",
+    "mid > len",
+    "range end index",
 ];
 
 /// What a module says of itself.
@@ -123,6 +125,9 @@ impl Module {
         let found: Vec<&str> =
             PANIC_WORDS.into_iter().filter(|word| contains(&self.bytes, word.as_bytes())).collect();
         ensure!(found.is_empty(), "the binary holds core's panic words {found:?}");
+        if let Some(path) = source_path(&self.bytes) {
+            bail!("the binary holds a panic's source path, {path}");
+        }
         Ok(())
     }
 
@@ -150,6 +155,19 @@ fn is_simd(operator: &Operator) -> bool {
 
 fn contains(bytes: &[u8], word: &[u8]) -> bool {
     bytes.windows(word.len()).any(|window| window == word)
+}
+
+/// A path of a Rust source file, which every panic carries.
+fn source_path(bytes: &[u8]) -> Option<String> {
+    let is_path = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-/.".contains(byte);
+    let ends = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(b".rs"));
+    let paths = ends.map(|end| {
+        let length = bytes[..end].iter().rev().take_while(|byte| is_path(byte)).count();
+        &bytes[end - length..end + 3]
+    });
+    // Shorter ones are chance: a few bytes of code may spell anything.
+    let mut real = paths.filter(|path| path.len() >= 8);
+    real.next().map(|path| String::from_utf8_lossy(path).into_owned())
 }
 
 /// All checks of one shipped module, each counted. `linked` is the module
@@ -243,6 +261,11 @@ mod tests {
         // A custom section named "x" that holds a message.
         bytes.extend(b"\0\x15\x01xindex out of bounds");
         assert!(read("words", &bytes).no_panic_words().is_err());
+        assert_eq!(
+            source_path(b"\0\x05.rs\0src/models/a.rs\x01").as_deref(),
+            Some("src/models/a.rs")
+        );
+        assert_eq!(source_path(b"\0\x05ab.rs\0"), None);
     }
 
     #[test]
