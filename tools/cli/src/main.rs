@@ -4,12 +4,14 @@
 #![forbid(unsafe_code)]
 
 mod convert;
+mod eval;
 mod generate;
 mod ids;
 mod inspect;
 mod logits;
 mod model_file;
 mod pack;
+mod predict;
 mod progress;
 mod text;
 mod tokenize;
@@ -33,6 +35,10 @@ enum Command {
     Generate(generate::Args),
     /// Print the logits after given token ids, as JSON
     Logits(logits::Args),
+    /// Run a recurrent or feed-forward model as a function, and print its outputs as JSON
+    Predict(predict::Args),
+    /// Measure how well a model knows a text, in bits per character
+    Eval(eval::Args),
     /// Turn text into token ids, or ids into text
     Tokenize(tokenize::Args),
     /// Show a model file's metadata, tensors and exact memory
@@ -47,6 +53,8 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Generate(args) => generate::run(&args),
         Command::Logits(args) => logits::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Predict(args) => predict::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Tokenize(args) => tokenize::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Convert(args) => convert::run(&args).map(|()| ExitCode::SUCCESS),

@@ -10,7 +10,9 @@
 #![forbid(unsafe_code)]
 
 use super::numbers::f32s;
-use super::source::{Arch, Hparams, Source, SourceTensor, SpecialIds, Vocab, token_type, transpose};
+use super::source::{
+    Arch, Hparams, Source, SourceTensor, SpecialIds, Vocab, token_type, transpose,
+};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};

@@ -94,7 +94,13 @@ pub fn read(path: &Path, text: &str) -> Result<Source> {
         .into_iter()
         .map(|(origin, name)| tensor(&file, origin, name))
         .collect::<Result<_>>()?;
-    Ok(Source { arch: Arch::Gpt2(hparams), vocab, special: SpecialIds::default(), tensors, notes: Vec::new() })
+    Ok(Source {
+        arch: Arch::Gpt2(hparams),
+        vocab,
+        special: SpecialIds::default(),
+        tensors,
+        notes: Vec::new(),
+    })
 }
 
 /// The vocabulary of a model that sorts digits: token 0 is "0", and so on.
