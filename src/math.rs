@@ -7,6 +7,8 @@
 //! The bounds stated are held by the tests below against `f64`.
 #![forbid(unsafe_code)]
 
+use crate::slices;
+
 /// Adding and subtracting 1.5 x 2^23 rounds to the nearest integer, ties to even.
 const ROUND: f32 = 12_582_912.0;
 
@@ -141,35 +143,110 @@ fn fold(s: [f32; LANES]) -> f32 {
     ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
 }
 
-/// Sums `f(x)` over a slice in eight interleaved partial sums.
-#[inline(always)]
-pub fn sum_by(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+/// Sums a slice in eight interleaved partial sums.
+#[inline(never)]
+#[must_use]
+pub fn sum(x: &[f32]) -> f32 {
     let mut sums = [0.0; LANES];
-    let (chunks, tail) = x.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (sum, &v) in sums.iter_mut().zip(chunk) {
-            *sum += f(v);
-        }
-    }
-    for (sum, &v) in sums.iter_mut().zip(tail) {
-        *sum += f(v);
-    }
+    for_each_eight(x, 0.0, |chunk| add_lanes(&mut sums, chunk));
     fold(sums)
 }
 
+/// Sums (x - mean)^2 likewise.
+#[inline(never)]
+#[must_use]
+pub fn sum_squares(x: &[f32], mean: f32) -> f32 {
+    let mut sums = [0.0; LANES];
+    for_each_eight(x, mean, |chunk| add_lanes(&mut sums, &chunk.map(|v| (v - mean) * (v - mean))));
+    fold(sums)
+}
+
+/// Sums e^(x - max) likewise.
+#[inline(never)]
+#[must_use]
+pub fn sum_exp(x: &[f32], max: f32) -> f32 {
+    let mut sums = [0.0; LANES];
+    for_each_eight(x, f32::NEG_INFINITY, |chunk| {
+        // The least that exp gives is not zero, so what only fills up is taken out again.
+        let terms = chunk.map(|v| if v == f32::NEG_INFINITY { 0.0 } else { exp(v - max) });
+        add_lanes(&mut sums, &terms);
+    });
+    fold(sums)
+}
+
+#[inline(always)]
+fn add_lanes(sums: &mut [f32; LANES], terms: &[f32; LANES]) {
+    for (sum, term) in sums.iter_mut().zip(terms) {
+        *sum += term;
+    }
+}
+
+/// Visits a slice eight by eight, the last ones filled up with `fill`.
+#[inline(always)]
+fn for_each_eight(x: &[f32], fill: f32, mut visit: impl FnMut(&[f32; LANES])) {
+    let (chunks, tail) = x.as_chunks::<LANES>();
+    let mut last = [fill; LANES];
+    slices::copy(&mut last, tail);
+    // One call, so that the visit is compiled once.
+    chunks.iter().chain((!tail.is_empty()).then_some(&last)).for_each(|chunk| visit(chunk));
+}
+
+/// A function of this module on four numbers at once, which become one vector.
+pub type Four = fn(&mut [f32; 4]);
+
+/// Applies a function to every element.
+#[inline(never)]
+pub fn map(x: &mut [f32], f: Four) {
+    let (chunks, tail) = x.as_chunks_mut::<4>();
+    chunks.iter_mut().for_each(f);
+    if !tail.is_empty() {
+        let mut last = [0.0; 4];
+        slices::copy(&mut last, tail);
+        f(&mut last);
+        slices::copy(tail, &last);
+    }
+}
+
+/// [`exp`] of four.
+pub fn exp4(x: &mut [f32; 4]) {
+    *x = x.map(exp);
+}
+
+/// [`tanh`] of four.
+pub fn tanh4(x: &mut [f32; 4]) {
+    *x = x.map(tanh);
+}
+
+/// [`sigmoid`] of four.
+pub fn sigmoid4(x: &mut [f32; 4]) {
+    *x = x.map(sigmoid);
+}
+
+/// [`gelu_tanh`] of four.
+pub fn gelu_tanh4(x: &mut [f32; 4]) {
+    *x = x.map(gelu_tanh);
+}
+
+/// [`gelu_erf`] of four.
+pub fn gelu_erf4(x: &mut [f32; 4]) {
+    *x = x.map(gelu_erf);
+}
+
+/// [`relu`] of four.
+pub fn relu4(x: &mut [f32; 4]) {
+    *x = x.map(relu);
+}
+
 /// The largest element; NaN never wins; `-inf` of nothing.
+#[inline(never)]
 #[must_use]
 pub fn max(x: &[f32]) -> f32 {
     let mut best = [f32::NEG_INFINITY; LANES];
-    let (chunks, tail) = x.as_chunks::<LANES>();
-    for chunk in chunks {
+    for_each_eight(x, f32::NEG_INFINITY, |chunk| {
         for (best, &v) in best.iter_mut().zip(chunk) {
             *best = if v > *best { v } else { *best };
         }
-    }
-    for (best, &v) in best.iter_mut().zip(tail) {
-        *best = if v > *best { v } else { *best };
-    }
+    });
     best.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
 }
 
@@ -233,9 +310,21 @@ mod tests {
     }
 
     #[test]
+    fn maps_reach_every_element() {
+        for n in 0..10 {
+            let mut x: [f32; 9] = core::array::from_fn(|i| i as f32 * 0.3 - 1.0);
+            let want = x.map(gelu_tanh);
+            map(&mut x[..n.min(9)], gelu_tanh4);
+            assert_eq!(x[..n.min(9)], want[..n.min(9)]);
+        }
+    }
+
+    #[test]
     fn sums_keep_their_lanes() {
         let x: [f32; 19] = core::array::from_fn(|i| i as f32 + 0.5);
-        assert_eq!(sum_by(&x, |v| v), x.iter().sum::<f32>());
+        assert_eq!(sum(&x), x.iter().sum::<f32>());
+        assert_eq!(sum_squares(&x[..3], 1.5), 2.0);
+        assert!((sum_exp(&[0.0, -1.0, 1.0], 1.0) - 1.503_214_7).abs() < 1e-6);
         assert_eq!(max(&x), 18.5);
         assert_eq!(max(&[]), f32::NEG_INFINITY);
         assert_eq!(max(&[f32::NAN, -3.0]), -3.0);

@@ -139,7 +139,7 @@ pub struct Context<'c> {
 /// [`Error::Overflow`] if no logit is a number.
 pub fn choose(logits: &[f32], cx: &Context<'_>, rng: &mut Rng, s: &mut Scratch<'_>) -> Result<u32> {
     // A NaN anywhere means that every later number is worthless.
-    if !math::sum_by(logits, |v| v * 0.0).is_finite() {
+    if !logits.iter().all(|v| v.is_finite()) {
         return Err(Error::Overflow);
     }
     let work = s.logits.get_mut(..logits.len()).ok_or(Error::Internal)?;
@@ -155,7 +155,8 @@ pub fn choose(logits: &[f32], cx: &Context<'_>, rng: &mut Rng, s: &mut Scratch<'
     }
     let max = math::max(work);
     let inverse = 1.0 / cx.sampling.temperature;
-    work.iter_mut().for_each(|v| *v = math::exp((*v - max) * inverse));
+    work.iter_mut().for_each(|v| *v = (*v - max) * inverse);
+    math::map(work, math::exp4);
     let kept = keep(work, cx.sampling, s.ids)?;
     draw(work, kept, rng).ok_or(Error::Overflow)
 }
@@ -207,7 +208,7 @@ fn keep<'k>(weights: &[f32], sampling: &Sampling, ids: &'k mut [u32]) -> Result<
     let mut ranked = Ranked::new(weights, ids.get_mut(..n).ok_or(Error::Internal)?);
     // What top-p's share is of: the sum after top-k.
     let sum = if top_k == n {
-        math::sum_by(weights, |v| v)
+        math::sum(weights)
     } else {
         (0..top_k).fold(0.0, |sum, rank| sum + ranked.weight(rank))
     };
@@ -323,7 +324,7 @@ fn pick(tokens: impl Iterator<Item = (u32, f32)> + Clone, unit: f32) -> Option<u
 /// [`Error::Overflow`] if the logits are not numbers.
 pub fn top_logprobs(logits: &[f32], ids: &mut [u32], logprobs: &mut [f32]) -> Result<usize> {
     let max = math::max(logits);
-    let sum = math::sum_by(logits, |v| math::exp(v - max));
+    let sum = math::sum_exp(logits, max);
     let log_sum = max + math::ln(sum);
     if !log_sum.is_finite() {
         return Err(Error::Overflow);

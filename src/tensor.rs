@@ -301,8 +301,8 @@ pub fn add(x: &mut [f32], y: &[f32]) {
 pub fn layer_norm(x: &[f32], (weight, bias): (&[f32], &[f32]), eps: f32, out: &mut [f32]) {
     let width = weight.len().max(1);
     for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
-        let mean = math::sum_by(x, |v| v) / width as f32;
-        let variance = math::sum_by(x, |v| (v - mean) * (v - mean)) / width as f32;
+        let mean = math::sum(x) / width as f32;
+        let variance = math::sum_squares(x, mean) / width as f32;
         let scale = 1.0 / math::sqrt(variance + eps);
         for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
             *out = (x - mean) * scale * weight;
@@ -315,8 +315,9 @@ pub fn layer_norm(x: &[f32], (weight, bias): (&[f32], &[f32]), eps: f32, out: &m
 pub fn softmax(x: &mut [f32], scale: f32) {
     x.iter_mut().for_each(|v| *v *= scale);
     let max = math::max(x);
-    x.iter_mut().for_each(|v| *v = math::exp(*v - max));
-    let inverse = 1.0 / math::sum_by(x, |v| v);
+    x.iter_mut().for_each(|v| *v -= max);
+    math::map(x, math::exp4);
+    let inverse = 1.0 / math::sum(x);
     x.iter_mut().for_each(|v| *v *= inverse);
 }
 
@@ -357,17 +358,17 @@ impl Activation {
 
     /// Applies it to every element.
     pub fn apply(self, x: &mut [f32]) {
-        // A loop for each: what is applied must be known for a loop to become SIMD.
-        match self {
-            Self::None => {}
-            Self::GeluTanh => x.iter_mut().for_each(|v| *v = math::gelu_tanh(*v)),
-            Self::GeluErf => x.iter_mut().for_each(|v| *v = math::gelu_erf(*v)),
-            Self::Relu => x.iter_mut().for_each(|v| *v = math::relu(*v)),
-            Self::Tanh => x.iter_mut().for_each(|v| *v = math::tanh(*v)),
-            Self::Sigmoid => x.iter_mut().for_each(|v| *v = math::sigmoid(*v)),
-            Self::HardSigmoid => x.iter_mut().for_each(|v| *v = ramp(0.2 * *v + 0.5)),
-            Self::HardSigmoid6 => x.iter_mut().for_each(|v| *v = ramp(*v / 6.0 + 0.5)),
-        }
+        let four: math::Four = match self {
+            Self::None => return,
+            Self::GeluTanh => math::gelu_tanh4,
+            Self::GeluErf => math::gelu_erf4,
+            Self::Relu => math::relu4,
+            Self::Tanh => math::tanh4,
+            Self::Sigmoid => math::sigmoid4,
+            Self::HardSigmoid => |x| *x = x.map(|v| ramp(0.2 * v + 0.5)),
+            Self::HardSigmoid6 => |x| *x = x.map(|v| ramp(v / 6.0 + 0.5)),
+        };
+        math::map(x, four);
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// Siblings of one rank do not know each other.
 const RANKS: [(&str, u32); 15] = [
     ("error", 0),
-    ("math", 0),
+    ("math", 1),
     ("slices", 0),
     ("arena", 1),
     ("quant", 2),

@@ -119,9 +119,7 @@ impl<'m> Session<'m> {
             written += (steps - from) * net.config().n_output;
         }
         self.head.n_evaluated += n as u64;
-        // One infinite or undefined number makes the sum one.
-        let sum = |x: &[f32]| crate::math::sum_by(x, |v| v * 0.0);
-        let finite = (sum(out) + sum(self.rnn_state()?.kept)).is_finite();
+        let finite = out.iter().chain(self.rnn_state()?.kept.iter()).all(|v| v.is_finite());
         if finite { Ok(need) } else { Err(Error::Overflow) }
     }
 
