@@ -191,6 +191,12 @@
 // Flag of `pagelm_session_params`: keep the logits of every token, not only of the last.
 #define PAGELM_ALL_LOGITS 1
 
+// Flag of `predict`: go on from the state that the call before left.
+#define PAGELM_STATEFUL 1
+
+// Flag of `predict`: give the outputs of every step, not only of the last.
+#define PAGELM_EVERY_STEP 2
+
 // Flag of `pagelm_sampling`: the model's end-of-text token is a token like others.
 #define PAGELM_IGNORE_EOS 1
 
@@ -254,6 +260,14 @@ typedef struct {
     char arch[16];
     // The model's name, UTF-8 as the file has it; ended by a zero byte, cut to fit.
     char name[64];
+    // Numbers of a step of input for `pagelm_session_predict`; 0: the model takes tokens.
+    uint32_t n_input;
+    // Numbers of output; n_vocab for a language model.
+    uint32_t n_output;
+    // Numbers of a recurrent network's state; 0 for a transformer.
+    uint32_t n_state;
+    // 0.
+    uint32_t reserved;
 } pagelm_model_info;
 
 // What went wrong in a call, in full. As the last parameter of a call it may be NULL.
@@ -272,9 +286,11 @@ typedef struct {
 typedef struct {
     // `sizeof(pagelm_session_params)`, set by the caller.
     uint32_t struct_size;
-    // Tokens of context, at most the model's n_ctx; 0: the model's n_ctx.
+    // Tokens of context, at most the model's n_ctx; 0: the model's n_ctx. A recurrent network never
+    // fills up: it is how many tokens are remembered for the penalties, and how many may wait.
     uint32_t n_ctx;
-    // Prompt tokens worked on at once; 0: 16. It changes speed and memory, never a result.
+    // Prompt tokens worked on at once; 0: 16. It changes speed and memory, never a result. For a
+    // model with bidirectional layers, the most steps of a `predict`; 0: what its file says.
     uint32_t n_batch;
     // The longest text, in bytes, that one `feed_text` takes; 0: 8 * n_ctx, at least 256.
     uint32_t max_text;
@@ -527,6 +543,38 @@ int32_t pagelm_session_restore(pagelm_session *session, const void *bytes, size_
 // The last failure of a call that takes the session without const; code PAGELM_OK and an empty
 // text if there was none since `init` or `reset`.
 int32_t pagelm_session_last_error(const pagelm_session *session, pagelm_error *error);
+
+// Runs a recurrent network over vectors: `n_values` numbers at `input`, a multiple of n_input of
+// `pagelm_model_info`, one step after the other. `*n` becomes the count of numbers written to
+// `out`: n_output, for the last step. `flags`: PAGELM_STATEFUL, go on from the state that the call
+// before left, or that was written, else from the beginning; PAGELM_EVERY_STEP, the outputs of each
+// step. One call over many steps and many stateful calls give the same bits. After an error what
+// `out` holds means nothing.
+int32_t pagelm_session_predict(pagelm_session *session,
+                               const float *input,
+                               size_t n_values,
+                               uint32_t flags,
+                               float *out,
+                               size_t cap,
+                               size_t *n);
+
+// As `pagelm_session_predict`, for a model that takes tokens (n_input 0).
+int32_t pagelm_session_predict_ids(pagelm_session *session,
+                                   const uint32_t *ids,
+                                   size_t n_ids,
+                                   uint32_t flags,
+                                   float *out,
+                                   size_t cap,
+                                   size_t *n);
+
+// Copies the state of a recurrent network: n_state numbers of `pagelm_model_info`, layer by layer,
+// of each the forward, then the backward direction, of each h, then (LSTM) c.
+int32_t pagelm_session_read_state(const pagelm_session *session, float *out, size_t cap, size_t *n);
+
+// Sets the state to go on from: `n` = n_state finite numbers, as `pagelm_session_read_state` gives
+// them, of this model or of another one with layers of the same sizes, as an encoder's for its
+// decoder.
+int32_t pagelm_session_write_state(pagelm_session *session, const float *state, size_t n);
 
 #ifdef __cplusplus
 }  // extern "C"

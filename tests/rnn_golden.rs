@@ -110,8 +110,8 @@ fn run(model: &Model, golden: &Golden, n_batch: u32) -> Table {
             predict(session, &golden.data, n, EVERY)
         };
         let last = predict(session, &golden.data, n, LAST);
-        let mut state = vec![f32::NAN; session.state_len().unwrap()];
-        assert_eq!(session.read_state(&mut state), Ok(state.len()));
+        let state = session.read_state().unwrap().to_vec();
+        assert_eq!(session.state_len(), Ok(state.len()));
         Table { every, last, state }
     })
 }

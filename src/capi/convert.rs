@@ -31,6 +31,9 @@ pub(super) fn model_info(info: &ModelInfo, mem_size: usize) -> pagelm_model_info
     c.model_mem_size = mem_size as u64;
     c.n_params = info.n_params as u64;
     c.work_per_token = info.work_per_token;
+    c.n_input = info.n_input;
+    c.n_output = info.n_output;
+    c.n_state = info.n_state;
     c.arch = info.arch.map(|byte| byte as c_char);
     c.name = info.name.map(|byte| byte as c_char);
     c

@@ -28,7 +28,7 @@ pub struct pagelm_session {
     mem: Span,
     /// The last failure of a call that changes the session.
     last: Option<Error>,
-    session: Session<'static>,
+    pub(super) session: Session<'static>,
 }
 
 /// Whether a live session of a live model is at `handle`.
@@ -56,7 +56,10 @@ unsafe fn alive(g: &mut Guard, handle: *const pagelm_session) -> bool {
 ///
 /// # Safety
 /// The header's conventions.
-unsafe fn look<'a>(g: &mut Guard, handle: *const pagelm_session) -> Option<&'a pagelm_session> {
+pub(super) unsafe fn look<'a>(
+    g: &mut Guard,
+    handle: *const pagelm_session,
+) -> Option<&'a pagelm_session> {
     // SAFETY: the header's conventions.
     let sound = unsafe { alive(g, handle) } && g.check().is_ok();
     // SAFETY: alive; nobody changes it meanwhile by the header's conventions.
@@ -69,7 +72,10 @@ unsafe fn look<'a>(g: &mut Guard, handle: *const pagelm_session) -> Option<&'a p
 /// # Safety
 /// The header's conventions.
 #[inline(never)]
-unsafe fn enter<'a>(g: &mut Guard, handle: *mut pagelm_session) -> Option<&'a mut pagelm_session> {
+pub(super) unsafe fn enter<'a>(
+    g: &mut Guard,
+    handle: *mut pagelm_session,
+) -> Option<&'a mut pagelm_session> {
     // SAFETY: the header's conventions.
     if !unsafe { alive(g, handle) } {
         return None;
@@ -97,7 +103,7 @@ impl pagelm_session {
 
     /// As [`pagelm_session::done`], of work that has no number to tell.
     #[inline(never)]
-    fn ok(&mut self, result: Result<()>) -> i32 {
+    pub(super) fn ok(&mut self, result: Result<()>) -> i32 {
         self.done(result.map(|()| PAGELM_OK))
     }
 }

@@ -106,6 +106,10 @@ pub const PAGELM_TOKENIZER_PIECES: u32 = 2;
 pub const PAGELM_PARSE_SPECIAL: u32 = 1;
 /// Flag of `pagelm_session_params`: keep the logits of every token, not only of the last.
 pub const PAGELM_ALL_LOGITS: u32 = 1;
+/// Flag of `predict`: go on from the state that the call before left.
+pub const PAGELM_STATEFUL: u32 = 1;
+/// Flag of `predict`: give the outputs of every step, not only of the last.
+pub const PAGELM_EVERY_STEP: u32 = 2;
 /// Flag of `pagelm_sampling`: the model's end-of-text token is a token like others.
 pub const PAGELM_IGNORE_EOS: u32 = 1;
 
@@ -175,6 +179,14 @@ pub struct pagelm_model_info {
     pub arch: [c_char; 16],
     /// The model's name, UTF-8 as the file has it; ended by a zero byte, cut to fit.
     pub name: [c_char; 64],
+    /// Numbers of a step of input for `pagelm_session_predict`; 0: the model takes tokens.
+    pub n_input: u32,
+    /// Numbers of output; n_vocab for a language model.
+    pub n_output: u32,
+    /// Numbers of a recurrent network's state; 0 for a transformer.
+    pub n_state: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// How a session is laid out. All zero but `struct_size` is a good choice.
@@ -183,9 +195,11 @@ pub struct pagelm_model_info {
 pub struct pagelm_session_params {
     /// `sizeof(pagelm_session_params)`, set by the caller.
     pub struct_size: u32,
-    /// Tokens of context, at most the model's n_ctx; 0: the model's n_ctx.
+    /// Tokens of context, at most the model's n_ctx; 0: the model's n_ctx. A recurrent network never
+    /// fills up: it is how many tokens are remembered for the penalties, and how many may wait.
     pub n_ctx: u32,
-    /// Prompt tokens worked on at once; 0: 16. It changes speed and memory, never a result.
+    /// Prompt tokens worked on at once; 0: 16. It changes speed and memory, never a result. For a
+    /// model with bidirectional layers, the most steps of a `predict`; 0: what its file says.
     pub n_batch: u32,
     /// The longest text, in bytes, that one `feed_text` takes; 0: 8 * n_ctx, at least 256.
     pub max_text: u32,

@@ -119,7 +119,7 @@ impl<'m> Session<'m> {
             written += (steps - from) * net.config().n_output;
         }
         self.head.n_evaluated += n as u64;
-        let finite = out.iter().chain(self.rnn_state()?.kept.iter()).all(|v| v.is_finite());
+        let finite = out.iter().chain(self.read_state()?).all(|v| v.is_finite());
         if finite { Ok(need) } else { Err(Error::Overflow) }
     }
 
@@ -146,16 +146,17 @@ impl<'m> Session<'m> {
         Ok(self.rnn()?.config().n_state)
     }
 
-    /// Copies the state that all done so far has left; returns its length.
+    /// The state that all done so far has left.
     ///
     /// # Errors
-    /// [`Error::BufferTooSmall`]; [`Error::Unsupported`] for a transformer.
-    pub fn read_state(&mut self, out: &mut [f32]) -> Result<usize> {
-        let len = self.state_len()?;
-        let too_small = Error::BufferTooSmall { need: len };
-        let out = out.get_mut(..len).ok_or(too_small)?;
-        slices::copy(out, self.rnn_state()?.kept);
-        Ok(len)
+    /// [`Error::Unsupported`] for a transformer.
+    pub fn read_state(&self) -> Result<&[f32]> {
+        self.rnn()?;
+        match &self.state {
+            State::Rnn(state) => Ok(state.kept),
+            #[cfg(feature = "gpt2")]
+            State::Gpt2(_) => Err(Error::Internal),
+        }
     }
 
     /// Sets the state to go on from, as [`Session::read_state`] gives it: of

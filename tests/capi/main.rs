@@ -9,6 +9,8 @@ mod handles;
 mod host;
 mod loading;
 mod memory;
+#[cfg(feature = "rnn")]
+mod predict;
 mod statuses;
 mod structs;
 mod text;

@@ -130,7 +130,7 @@ fn a_short_error_gets_its_code_and_no_more() {
 fn sizes_and_places_are_those_of_the_header() {
     assert_eq!(size_of::<pagelm_error>(), 192);
     assert_eq!(offset_of!(pagelm_error, text), 16);
-    assert_eq!(size_of::<pagelm_model_info>(), 160);
+    assert_eq!(size_of::<pagelm_model_info>(), 176);
     assert_eq!(offset_of!(pagelm_model_info, header_size), 40);
     assert_eq!(size_of::<pagelm_session_params>(), 24);
     assert_eq!(size_of::<pagelm_sampling>(), 48);
