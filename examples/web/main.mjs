@@ -103,7 +103,8 @@ function promptButton(text) {
 
 function settings() {
   const number = (id) => Number($(id).value);
-  return { ...Object.fromEntries(RANGES.map((id) => [id, number(id)])), seed: Math.max(0, Math.floor(number("seed"))) };
+  const ranges = Object.fromEntries(RANGES.map((id) => [id, number(id)]));
+  return { ...choice.options, ...ranges, seed: Math.max(0, Math.floor(number("seed"))) };
 }
 
 async function write() {

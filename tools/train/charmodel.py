@@ -139,6 +139,7 @@ def save(model, vocabulary, out, name, bos=None, eos=None):
     }
     if bos is not None:
         description["bos"] = bos
+        description["add_bos"] = True
     if eos is not None:
         description["eos"] = eos
     (out / "pagelm.json").write_text(json.dumps(description, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -32,6 +32,8 @@ struct Description {
     #[serde(default)]
     control: Vec<String>,
     bos: Option<String>,
+    /// Whether a text is read with `bos` before it.
+    add_bos: Option<bool>,
     eos: Option<String>,
     unknown: Option<String>,
     context_length: Option<usize>,
@@ -357,7 +359,9 @@ fn vocabulary(d: &Description) -> Result<(Vocab, SpecialIds)> {
     for text in &d.control {
         tokens.set_control(text)?;
     }
-    let special = tokens.special(d.bos.as_deref(), d.eos.as_deref(), d.unknown.as_deref())?;
+    ensure!(d.bos.is_some() || d.add_bos != Some(true), "add_bos needs a bos");
+    let mut special = tokens.special(d.bos.as_deref(), d.eos.as_deref(), d.unknown.as_deref())?;
+    special.add_bos = d.add_bos;
     Ok((tokens.into_vocab(), special))
 }
 
