@@ -457,7 +457,8 @@ impl Run<'_, '_> {
         let rows = s.qkv.chunks_exact((3 * n_embd).max(1)).take(self.n());
         if *self.at == 0 {
             for (i, row) in rows.enumerate() {
-                let (k, v) = row.get(n_embd..).ok_or(Error::Internal)?.split_at(n_embd);
+                let kv = row.get(n_embd..).and_then(|kv| kv.split_at_checked(n_embd));
+                let (k, v) = kv.ok_or(Error::Internal)?;
                 s.cache.store(self.layer, self.batch.pos + i, k, v)?;
             }
         }

@@ -55,7 +55,7 @@ pub fn pack_group(dtype: DType, rows: &[u8], group: &mut [u8]) -> Result<()> {
         return Err(Error::BadParam { name: &"group" });
     }
     for (row, bytes) in rows.chunks_exact(row_bytes.max(1)).enumerate() {
-        let units = group.chunks_exact_mut(unit_bytes * GROUP);
+        let units = group.chunks_exact_mut((unit_bytes * GROUP).max(1));
         for (from, to) in bytes.chunks_exact(unit_bytes).zip(units) {
             let (scales, words) = to.split_at_mut_checked(scale_bytes * GROUP).unwrap_or_default();
             let (scale, body) = from.split_at_checked(scale_bytes).unwrap_or_default();

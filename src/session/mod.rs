@@ -351,7 +351,7 @@ impl<'m> Session<'m> {
     fn forget_half(&mut self) {
         let (n_past, keep) = (self.head.n_past as usize, self.sizes.n_ctx / 2);
         if let Some(past) = self.history.get_mut(..n_past) {
-            past.rotate_right(keep.min(n_past));
+            slices::shift_left(past, n_past.saturating_sub(keep));
         }
         self.head.n_past = keep as u32;
     }
