@@ -111,14 +111,12 @@ pub fn run(args: &Args) -> Result<()> {
     } else {
         Output::Last(out)
     };
-    let state = args.state.then(|| read_state(&mut session)).transpose()?;
+    let state = args.state.then(|| read_state(&session)).transpose()?;
     crate::print_json(&Json { n_output, output, state })
 }
 
-fn read_state(session: &mut Session<'_>) -> Result<Vec<f32>> {
-    let mut state = vec![0.0; session.state_len().map_err(anyhow::Error::msg)?];
-    session.read_state(&mut state).map_err(anyhow::Error::msg)?;
-    Ok(state)
+fn read_state(session: &Session<'_>) -> Result<Vec<f32>> {
+    Ok(session.read_state().map_err(anyhow::Error::msg)?.to_vec())
 }
 
 fn read_numbers(path: &std::path::Path) -> Result<Vec<f32>> {
