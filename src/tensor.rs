@@ -213,6 +213,27 @@ impl ActsBuffer<'_> {
     }
 }
 
+/// [`linear`] on vectors as they are: at row 0 they are put into the form that
+/// the matrix takes, and stay in `acts` until the last row is done.
+///
+/// # Errors
+/// [`Error::Internal`] if the sizes do not agree.
+#[inline(never)]
+pub fn product(
+    isa: Isa,
+    acts: &mut ActsBuffer<'_>,
+    (w, bias): (Matrix<'_>, &[f32]),
+    (x, n): (&[f32], usize),
+    y: &mut [f32],
+    at: &mut u32,
+    budget: &mut Budget,
+) -> Result<bool> {
+    if *at == 0 {
+        acts.prepare(&w, x)?;
+    }
+    linear(isa, (&w, bias), (acts.acts(x), n), y, at, budget)
+}
+
 /// y (n, rows) = x (n, cols) W^T + bias, from row `at` on for as long as the
 /// budget lasts. Vector t's results begin at `y[t * rows]`. Returns whether
 /// the last row is done.

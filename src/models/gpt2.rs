@@ -418,18 +418,14 @@ impl Run<'_, '_> {
     }
 
     /// out = x W + b for `n` vectors, the product that every stage but attention is.
-    #[inline(never)]
     fn affine(
         &mut self,
         acts: &mut ActsBuffer<'_>,
-        (w, bias): (Matrix<'_>, &[f32]),
-        (x, n): (&[f32], usize),
+        w: (Matrix<'_>, &[f32]),
+        x: (&[f32], usize),
         out: &mut [f32],
     ) -> Result<bool> {
-        if *self.at == 0 {
-            acts.prepare(&w, x)?;
-        }
-        tensor::linear(self.isa, (&w, bias), (acts.acts(x), n), out, self.at, self.budget)
+        tensor::product(self.isa, acts, w, x, out, self.at, self.budget)
     }
 
     /// h = norm(x), once per stage.

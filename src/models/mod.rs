@@ -65,15 +65,6 @@ impl<'g, 'a> Keys<'g, 'a> {
         Ok(size as usize)
     }
 
-    /// A number of things, of which there may be none; `None` if nothing is said.
-    fn count(&self, key: Word) -> Result<Option<usize>> {
-        match self.get(key).map(|value| value.as_u64()) {
-            None => Ok(None),
-            Some(Some(0)) => Ok(Some(0)),
-            Some(_) => self.size(key).map(Some),
-        }
-    }
-
     /// A finite number.
     fn number(&self, key: Word) -> Result<f32> {
         let value = self.get(key).ok_or(Error::MissingKey { key })?;

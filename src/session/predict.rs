@@ -62,7 +62,7 @@ impl<'m> Session<'m> {
             let what = &"vectors for a model of tokens; use predict_ids";
             return Err(Error::Unsupported { what });
         }
-        let (len, width) = (input.len(), config.n_input);
+        let (len, width) = (input.len(), config.n_input.max(1));
         if !len.is_multiple_of(width) {
             return Err(Error::BadInput { need: width });
         }

@@ -2,9 +2,12 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, NO_LAYER, Result, Word};
-use crate::gguf::{Array, Gguf, Value};
+use crate::gguf::{Array, Gguf};
 use crate::models::{Keys, Whole};
 use crate::tensor::Activation;
+
+/// The most layers of each kind that a file may have.
+pub(super) const MAX_LAYERS: usize = 64;
 
 /// Which network all layers are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,40 +56,6 @@ impl Cell {
     }
 }
 
-/// What is done to a dense layer's outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Function {
-    /// The same to each.
-    Each(Activation),
-    /// To all together.
-    Softmax,
-}
-
-/// The names in the file; a dense layer's place here is kept in its row of the table.
-const FUNCTIONS: [(&[u8], Function); 9] = [
-    (b"none", Function::Each(Activation::None)),
-    (b"relu", Function::Each(Activation::Relu)),
-    (b"tanh", Function::Each(Activation::Tanh)),
-    (b"sigmoid", Function::Each(Activation::Sigmoid)),
-    (b"hard_sigmoid", Function::Each(Activation::HardSigmoid)),
-    (b"hard_sigmoid_6", Function::Each(Activation::HardSigmoid6)),
-    (b"gelu_tanh", Function::Each(Activation::GeluTanh)),
-    (b"gelu_erf", Function::Each(Activation::GeluErf)),
-    (b"softmax", Function::Softmax),
-];
-
-impl Function {
-    /// The function at a place of the list; none beyond it.
-    #[must_use]
-    pub fn at(place: u32) -> Self {
-        FUNCTIONS.get(place as usize).map_or(Self::Each(Activation::None), |f| f.1)
-    }
-
-    fn place(name: &[u8]) -> Option<u32> {
-        FUNCTIONS.iter().position(|f| f.0 == name).map(|place| place as u32)
-    }
-}
-
 /// The sizes and conventions of a model, all that a session's layout depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -129,86 +98,91 @@ pub struct Config {
 impl Config {
     /// Reads the metadata, and of the tensors the shapes that it leaves open.
     pub(super) fn read(gguf: &Gguf<'_>, keys: &Keys<'_, '_>) -> Result<Self> {
-        let n_layer =
-            keys.count(&"block_count")?.ok_or(Error::MissingKey { key: &"block_count" })?;
+        let is_rnn = keys.prefix() == "rnn.";
+        let candidate: Word = if is_rnn { &"activation" } else { &"candidate_activation" };
+        if !keys.has("block_count") {
+            return Err(Error::MissingKey { key: &"block_count" });
+        }
+        let n_layer = count(keys, &"block_count")?;
+        let is_vectors = keys.has("input_length");
         let mut config = Self {
             cell: cell(keys, n_layer)?,
-            candidate: activation(keys, candidate_key(keys))?.unwrap_or(Activation::Tanh),
-            recurrent: recurrent_activation(keys)?,
+            candidate: activation(keys, candidate, Activation::Tanh)?,
+            recurrent: activation(keys, &"recurrent_activation", Activation::Sigmoid)?,
             n_vocab: 0,
-            n_input: 0,
+            n_input: keys.size(if is_vectors { &"input_length" } else { &"embedding_length" })?,
             n_output: 0,
             n_ctx: if keys.has("context_length") { keys.size(&"context_length")? } else { 1024 },
             n_layer,
-            n_input_dense: keys.count(&"input_dense_count")?.unwrap_or(0),
-            n_dense: keys.count(&"dense_count")?.unwrap_or(0),
+            n_input_dense: count(keys, &"input_dense_count")?,
+            n_dense: count(keys, &"dense_count")?,
             bidirectional: false,
             flatten: if keys.has("flatten_steps") { keys.size(&"flatten_steps")? } else { 0 },
             n_state: 0,
             widest: 0,
             widest_gates: 0,
             n_hidden: 0,
-            tied: false,
+            tied: true,
         };
-        // A layer has tensors of its own (the last one may be tied), so a file
-        // of n tensors has no more than n layers of a kind.
-        let most = gguf.n_tensors() + 1;
-        for (n, key) in [
-            (config.n_layer, &"block_count"),
-            (config.n_input_dense, &"input_dense_count"),
-            (config.n_dense, &"dense_count"),
-        ] {
-            if n > most {
-                return Err(Error::BadValue { key });
-            }
+        // A gate has to stay in 0..=1.
+        use Activation::{HardSigmoid, HardSigmoid6, Sigmoid};
+        if !matches!(config.recurrent, Sigmoid | HardSigmoid | HardSigmoid6) {
+            return Err(Error::BadValue { key: &"recurrent_activation" });
         }
-        config.read_input(gguf, keys)?;
-        let dense = Widths::read(gguf, &config)?;
-        config.n_hidden = dense.last_before.unwrap_or(config.n_input);
-        config.widest = dense.widest.max(config.n_input);
-        config.read_layers(keys)?;
-        config.n_output = match (config.n_dense, dense.last) {
-            (0, _) => config.n_hidden,
-            (_, Some(rows)) => rows,
-            // Tied to the embedding.
-            (n, None) if config.n_vocab == 0 => {
-                return Err(Error::MissingTensor { name: &"dense.weight", layer: n as u16 - 1 });
-            }
-            (_, None) => config.n_vocab,
-        };
-        config.tied = config.n_dense > 0 && dense.last.is_none();
+        if is_vectors && keys.has("embedding_length") {
+            return Err(Error::BadValue { key: &"input_length" });
+        }
         if config.flatten > 0 && config.n_dense == 0 {
             return Err(Error::BadValue { key: &"flatten_steps" });
         }
-        config.widest = config.widest.max(config.n_output).max(config.n_hidden);
+        config.read_shapes(gguf)?;
+        if is_vectors {
+            config.n_vocab = 0;
+        } else if config.n_vocab == 0 {
+            return Err(Error::MissingTensor { name: &"token_embd.weight", layer: NO_LAYER });
+        }
+        config.read_layers(keys)?;
+        if config.n_dense == 0 {
+            (config.n_output, config.tied) = (config.n_hidden, false);
+        } else if config.tied {
+            config.n_output = config.n_vocab;
+        }
+        let widest = config.n_input.max(config.n_output).max(config.n_hidden);
+        config.widest = config.widest.max(widest);
         Ok(config)
     }
 
-    fn read_input(&mut self, gguf: &Gguf<'_>, keys: &Keys<'_, '_>) -> Result<()> {
-        match (keys.has("embedding_length"), keys.has("input_length")) {
-            (true, false) => {
-                self.n_input = keys.size(&"embedding_length")?;
-                let missing = Error::MissingTensor { name: &"token_embd.weight", layer: NO_LAYER };
-                let table = gguf.tensors().find(|t| t.name == b"token_embd.weight");
-                self.n_vocab = narrow(table.ok_or(missing)?.rows)?;
+    /// Walks the tensors, for the widths of the embedding and of the dense layers.
+    fn read_shapes(&mut self, gguf: &Gguf<'_>) -> Result<()> {
+        self.n_hidden = self.n_input;
+        for info in gguf.tensors() {
+            u32::try_from(info.rows).map_err(|_| Error::TooLarge)?;
+            if info.name == b"token_embd.weight" {
+                self.n_vocab = info.rows;
             }
-            (false, true) => self.n_input = keys.size(&"input_length")?,
-            (false, false) => return Err(Error::MissingKey { key: &"embedding_length" }),
-            (true, true) => return Err(Error::BadValue { key: &"input_length" }),
+            let Some((kind, n, b"weight")) = super::tensors::parts(info.name) else { continue };
+            let (before, after) = (kind == b"input_dense", kind == b"dense");
+            if before && n + 1 == self.n_input_dense {
+                self.n_hidden = info.rows;
+            }
+            if after && n + 1 == self.n_dense {
+                (self.n_output, self.tied) = (info.rows, false);
+            }
+            if before || after {
+                self.widest = self.widest.max(info.rows);
+            }
         }
         Ok(())
     }
 
     /// Walks the layers, for what their widths add up to.
     fn read_layers(&mut self, keys: &Keys<'_, '_>) -> Result<()> {
-        for layer in layers(keys, self.n_layer)? {
-            let (hidden, n_ways) = layer?;
-            let gates = hidden * n_ways * self.cell.n_gates();
-            let states = hidden * n_ways * self.cell.n_states();
-            self.n_state = self.n_state.checked_add(states).ok_or(Error::TooLarge)?;
-            u32::try_from(self.n_state).map_err(|_| Error::TooLarge)?;
-            self.widest_gates = self.widest_gates.max(gates);
+        let layers = Layers::read(keys, self.n_layer)?;
+        for layer in 0..self.n_layer {
+            let (hidden, n_ways) = layers.get(layer)?;
             self.n_hidden = hidden * n_ways;
+            self.n_state = self.n_state.saturating_add(self.n_hidden * self.cell.n_states());
+            self.widest_gates = self.widest_gates.max(self.n_hidden * self.cell.n_gates());
             self.widest = self.widest.max(self.n_hidden);
             self.bidirectional |= n_ways == 2;
         }
@@ -235,131 +209,125 @@ impl Config {
     }
 }
 
-fn narrow(n: usize) -> Result<usize> {
-    u32::try_from(n).map(|n| n as usize).map_err(|_| Error::TooLarge)
+/// A number of layers; 0 if nothing is said.
+fn count(keys: &Keys<'_, '_>, key: Word) -> Result<usize> {
+    let n = keys.get(key).map_or(Some(0), |value| value.as_u64());
+    n.filter(|n| *n <= MAX_LAYERS as u64).map(|n| n as usize).ok_or(Error::BadValue { key })
 }
 
 /// The cell that the architecture names, with its conventions.
 fn cell(keys: &Keys<'_, '_>, n_layer: usize) -> Result<Cell> {
-    let order = |canonical: &[u8]| match keys.text("gate_order") {
-        None if n_layer == 0 => Ok(()),
-        None => Err(Error::MissingKey { key: &"gate_order" }),
-        Some(order) if order == canonical => Ok(()),
-        Some(_) => Err(Error::BadValue { key: &"gate_order" }),
+    let (order, cell): (&[u8], _) = match keys.prefix() {
+        "lstm." => (b"ifgo", Cell::Lstm),
+        "gru." => (b"rzn", Cell::Gru { reset_after: true }),
+        _ => (b"", Cell::Elman),
     };
-    match keys.prefix() {
-        "lstm." => order(b"ifgo").map(|()| Cell::Lstm),
-        "gru." => {
-            order(b"rzn")?;
-            let reset_after = match keys.get("reset_after") {
-                None if n_layer == 0 => true,
-                None => return Err(Error::MissingKey { key: &"reset_after" }),
-                Some(value) => value.as_bool().ok_or(Error::BadValue { key: &"reset_after" })?,
-            };
-            Ok(Cell::Gru { reset_after })
-        }
-        _ => Ok(Cell::Elman),
+    if n_layer == 0 || cell == Cell::Elman {
+        return Ok(cell);
+    }
+    match keys.text("gate_order") {
+        None => return Err(Error::MissingKey { key: &"gate_order" }),
+        Some(stated) if stated == order => {}
+        Some(_) => return Err(Error::BadValue { key: &"gate_order" }),
+    }
+    if cell == Cell::Lstm {
+        return Ok(cell);
+    }
+    match keys.get("reset_after").map(|value| value.as_bool()) {
+        Some(Some(reset_after)) => Ok(Cell::Gru { reset_after }),
+        Some(None) => Err(Error::BadValue { key: &"reset_after" }),
+        None => Err(Error::MissingKey { key: &"reset_after" }),
     }
 }
 
-fn candidate_key(keys: &Keys<'_, '_>) -> Word {
-    if keys.prefix() == "rnn." { &"activation" } else { &"candidate_activation" }
+/// The names of functions in the file. [`SOFTMAX`], the last, is not one of each element.
+const FUNCTIONS: [(&str, Activation); 9] = [
+    ("none", Activation::None),
+    ("relu", Activation::Relu),
+    ("tanh", Activation::Tanh),
+    ("sigmoid", Activation::Sigmoid),
+    ("hard_sigmoid", Activation::HardSigmoid),
+    ("hard_sigmoid_6", Activation::HardSigmoid6),
+    ("gelu_tanh", Activation::GeluTanh),
+    ("gelu_erf", Activation::GeluErf),
+    ("softmax", Activation::None),
+];
+
+/// The place of softmax among the functions.
+pub(super) const SOFTMAX: u32 = 8;
+
+/// The function at a place.
+pub(super) fn function(place: u32) -> Activation {
+    FUNCTIONS.get(place as usize).map_or(Activation::None, |f| f.1)
 }
 
-fn activation(keys: &Keys<'_, '_>, key: Word) -> Result<Option<Activation>> {
-    let Some(value) = keys.get(key) else { return Ok(None) };
-    match value.as_str().and_then(Function::place).map(Function::at) {
-        Some(Function::Each(activation)) => Ok(Some(activation)),
-        _ => Err(Error::BadValue { key }),
-    }
+fn place(name: Option<&[u8]>) -> Option<u32> {
+    let same = |f: &(&str, Activation)| name == Some(f.0.as_bytes());
+    FUNCTIONS.iter().position(same).map(|place| place as u32)
 }
 
-/// A gate's function has to stay in 0..=1.
-fn recurrent_activation(keys: &Keys<'_, '_>) -> Result<Activation> {
-    use Activation::{HardSigmoid, HardSigmoid6, Sigmoid};
-    const KEY: Word = &"recurrent_activation";
-    match activation(keys, KEY)?.unwrap_or(Sigmoid) {
-        gate @ (Sigmoid | HardSigmoid | HardSigmoid6) => Ok(gate),
-        _ => Err(Error::BadValue { key: KEY }),
-    }
+fn activation(keys: &Keys<'_, '_>, key: Word, default: Activation) -> Result<Activation> {
+    let Some(value) = keys.get(key) else { return Ok(default) };
+    let place = place(value.as_str()).filter(|place| *place != SOFTMAX);
+    place.map(function).ok_or(Error::BadValue { key })
 }
 
-/// An array that must be there unless it would be empty, of `n` elements.
+/// An array that, if it is there, has `n` elements.
 fn array<'a>(keys: &Keys<'_, 'a>, key: Word, n: usize) -> Result<Option<Array<'a>>> {
-    match keys.get(key) {
-        None => Ok(None),
-        Some(Value::Array(array)) if array.len() == n => Ok(Some(array)),
+    let array = keys.get(key).map(|value| value.as_array());
+    match array {
+        Some(Some(array)) if array.len() == n => Ok(Some(array)),
         Some(_) => Err(Error::BadValue { key }),
+        None => Ok(None),
     }
 }
 
-/// Each layer's width and number of directions.
-pub(super) fn layers<'a>(
-    keys: &Keys<'_, 'a>,
-    n_layer: usize,
-) -> Result<impl Iterator<Item = Result<(usize, usize)>> + use<'a>> {
-    const MAX: u64 = 1 << 24;
-    let widths = array(keys, &"hidden_lengths", n_layer)?;
-    if widths.is_none() && n_layer > 0 {
-        return Err(Error::MissingKey { key: &"hidden_lengths" });
-    }
-    let both = array(keys, &"bidirectional", n_layer)?;
-    let mut both = both.into_iter().flat_map(|b| b.iter());
-    Ok(widths.into_iter().flat_map(|w| w.iter()).map(move |width| {
-        let width = width.as_u64().filter(|n| (1..=MAX).contains(n));
-        let width = width.ok_or(Error::BadValue { key: &"hidden_lengths" })?;
-        let both = match both.next() {
-            None => false,
-            Some(value) => value.as_bool().ok_or(Error::BadValue { key: &"bidirectional" })?,
-        };
-        Ok((width as usize, 1 + usize::from(both)))
-    }))
+/// What the metadata says of each recurrent layer.
+pub(super) struct Layers<'a> {
+    widths: Option<Array<'a>>,
+    both: Option<Array<'a>>,
 }
 
-/// The places in the list of functions, one per dense layer.
-pub(super) fn functions<'a>(
-    keys: &Keys<'_, 'a>,
-    key: Word,
-    n: usize,
-) -> Result<impl Iterator<Item = Result<u32>> + use<'a>> {
-    let names = array(keys, key, n)?;
-    Ok(names
-        .into_iter()
-        .flat_map(|names| names.iter())
-        .map(move |name| name.as_str().and_then(Function::place).ok_or(Error::BadValue { key })))
-}
-
-/// What the shapes of the dense layers' matrices say, read in one walk.
-#[derive(Default)]
-struct Widths {
-    widest: usize,
-    last_before: Option<usize>,
-    last: Option<usize>,
-}
-
-impl Widths {
-    fn read(gguf: &Gguf<'_>, config: &Config) -> Result<Self> {
-        let mut widths = Self::default();
-        for info in gguf.tensors() {
-            let before = numbered(info.name, b"input_dense.").filter(|n| *n < config.n_input_dense);
-            let after = numbered(info.name, b"dense.").filter(|n| *n < config.n_dense);
-            let rows = narrow(info.rows)?;
-            if before.or(after).is_some() {
-                widths.widest = widths.widest.max(rows);
-            }
-            if before.is_some_and(|n| n + 1 == config.n_input_dense) {
-                widths.last_before = Some(rows);
-            }
-            if after.is_some_and(|n| n + 1 == config.n_dense) {
-                widths.last = Some(rows);
-            }
+impl<'a> Layers<'a> {
+    pub fn read(keys: &Keys<'_, 'a>, n: usize) -> Result<Self> {
+        let widths = array(keys, &"hidden_lengths", n)?;
+        if widths.is_none() && n > 0 {
+            return Err(Error::MissingKey { key: &"hidden_lengths" });
         }
-        Ok(widths)
+        Ok(Self { widths, both: array(keys, &"bidirectional", n)? })
+    }
+
+    /// A layer's width and number of directions.
+    #[inline(never)]
+    pub fn get(&self, layer: usize) -> Result<(usize, usize)> {
+        const MAX: u64 = 1 << 24;
+        let width = self.widths.and_then(|widths| widths.iter().nth(layer)?.as_u64());
+        let width = width.filter(|n| (1..=MAX).contains(n));
+        let both = match self.both {
+            Some(both) => both.iter().nth(layer).and_then(|value| value.as_bool()),
+            None => Some(false),
+        };
+        let width = width.ok_or(Error::BadValue { key: &"hidden_lengths" })?;
+        let both = both.ok_or(Error::BadValue { key: &"bidirectional" })?;
+        Ok((width as usize, 1 + usize::from(both)))
     }
 }
 
-/// N of a matrix `<prefix>N.weight`.
-fn numbered(name: &[u8], prefix: &[u8]) -> Option<usize> {
-    let (n, rest) = super::tensors::number(name.strip_prefix(prefix)?)?;
-    (rest == b"weight").then_some(n)
+/// The places of the functions of `n` dense layers.
+pub(super) struct Functions<'a> {
+    key: Word,
+    names: Option<Array<'a>>,
+}
+
+impl<'a> Functions<'a> {
+    pub fn read(keys: &Keys<'_, 'a>, key: Word, n: usize) -> Result<Self> {
+        Ok(Self { key, names: array(keys, key, n)? })
+    }
+
+    /// The place of a layer's function.
+    pub fn get(&self, layer: usize) -> Result<u32> {
+        let Some(names) = self.names else { return Ok(0) };
+        let name = names.iter_strings().nth(layer);
+        place(name).ok_or(Error::BadValue { key: self.key })
+    }
 }

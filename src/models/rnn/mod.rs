@@ -18,14 +18,14 @@ mod config;
 mod run;
 mod tensors;
 
-pub use config::{Cell, Config, Function};
+pub use config::{Cell, Config};
 
 use super::{Cursor, Keys};
 use crate::arena::Reserve;
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use crate::kernels::Isa;
-use crate::tensor::{ActsBuffer, Budget};
+use crate::tensor::{ActsBuffer, Budget, Slot};
 use tensors::{Dense, Draft, Layer, Table};
 
 /// A recurrent network bound to its file.
@@ -47,7 +47,7 @@ impl<'a> Rnn<'a> {
         let config = Config::read(gguf, &keys)?;
         let layers: &mut [Layer] = r.take(config.n_layer);
         let dense: &mut [Dense] = r.take(config.n_input_dense + config.n_dense);
-        let mut draft = Draft::new(layers, dense);
+        let mut draft = Draft { layers, dense, token_embd: Slot::default() };
         if r.carved()? {
             draft.bind(&config, gguf, &keys)?;
         }

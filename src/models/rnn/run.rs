@@ -2,19 +2,20 @@
 #![forbid(unsafe_code)]
 
 use super::cells::{self, Functions};
-use super::config::{Cell, Function};
+use super::config::{Cell, SOFTMAX, function};
 use super::tensors::{Dense, HH, HN, IH, Layer};
-use super::{Batch, Input, Rnn, State};
+use super::{Batch, Config, Input, Rnn, State};
 use crate::error::{Error, Result};
 use crate::kernels::Isa;
 use crate::models::Cursor;
 use crate::slices;
-use crate::tensor::{self, Budget};
+use crate::tensor::{self, ActsBuffer, Budget, Slot};
 
 /// One call's view of a batch in progress.
 ///
 /// The cursor's `stage` is one of the below, `layer` a layer of its kind,
-/// `part` the direction, `step` the step, `at` the row to go on with.
+/// `part` the direction (and in [`STEPS`] + [`RESET`], that r h is ready), `step`
+/// the step, `at` the row to go on with.
 pub(super) struct Run<'r, 'a> {
     pub isa: Isa,
     pub model: &'r Rnn<'a>,
@@ -35,6 +36,9 @@ const STEPS: u32 = 3;
 const AFTER: u32 = 4;
 /// Nothing is left but to keep the state.
 const DONE: u32 = 5;
+
+/// Added to `part` while a GRU that resets before makes its candidate.
+const RESET: u32 = 2;
 
 /// The first n numbers.
 fn first(all: &mut [f32], n: usize) -> Result<&mut [f32]> {
@@ -71,13 +75,13 @@ impl<'a> Run<'_, 'a> {
 
     /// Moves on to the next stage that has something to do.
     fn next(&mut self) {
-        let cursor = &mut *self.cursor;
+        let (cursor, config) = (&mut *self.cursor, &self.model.config);
         (cursor.at, cursor.step) = (0, 0);
-        let config = &self.model.config;
-        let ways = self.model.table.layers.get(cursor.layer as usize).map_or(1, |l| l.n_ways);
-        let n_parts = |stage| if matches!(stage, GATES | STEPS) { ways } else { 1 };
-        if cursor.part + 1 < n_parts(cursor.stage) {
-            cursor.part += 1;
+        let both =
+            self.model.table.layers.get(cursor.layer as usize).is_some_and(|l| l.n_ways == 2);
+        let recurrent = cursor.stage == GATES || cursor.stage == STEPS;
+        if recurrent && both && cursor.part == 0 {
+            cursor.part = 1;
             return;
         }
         cursor.part = 0;
@@ -85,45 +89,51 @@ impl<'a> Run<'_, 'a> {
             cursor.stage = STEPS;
             return;
         }
-        let layers = |stage| match stage {
-            BEFORE => config.n_input_dense,
-            GATES | STEPS => config.n_layer,
-            _ if self.batch.from >= self.batch.n => 0,
-            // A model without dense layers gives its last output as it is.
-            AFTER => config.n_dense.max(1),
-            _ => 0,
-        };
         cursor.layer += 1;
-        if cursor.stage == STEPS && (cursor.layer as usize) < config.n_layer {
+        if cursor.stage == STEPS {
             cursor.stage = GATES;
         }
-        while (cursor.layer as usize) >= layers(cursor.stage) && cursor.stage != DONE {
+        let wanted = self.batch.from < self.batch.n;
+        while cursor.stage < DONE {
+            let layers = match cursor.stage {
+                INPUT => 0,
+                BEFORE => config.n_input_dense,
+                GATES => config.n_layer,
+                // A model without dense layers gives its last output as it is.
+                _ if wanted => config.n_dense.max(1),
+                _ => 0,
+            };
+            if (cursor.layer as usize) < layers {
+                return;
+            }
             cursor.layer = 0;
-            cursor.stage = if cursor.stage == GATES { AFTER } else { cursor.stage + 1 };
+            cursor.stage += if cursor.stage == GATES { AFTER - GATES } else { 1 };
         }
     }
 
-    fn layer(&self) -> Result<&'a Layer> {
-        self.model.table.layers.get(self.cursor.layer as usize).ok_or(Error::Internal)
-    }
-
-    fn functions(&self) -> Functions {
-        let config = &self.model.config;
-        Functions { candidate: config.candidate, recurrent: config.recurrent }
+    /// y (n, rows) = x (n, cols) W + b
+    fn product(
+        &mut self,
+        acts: &mut ActsBuffer<'_>,
+        (w, bias): (Slot, Slot),
+        x: (&[f32], usize),
+        y: &mut [f32],
+    ) -> Result<bool> {
+        let w = (w.matrix(self.model.file)?, bias.vector(self.model.file)?);
+        tensor::product(self.isa, acts, w, x, y, &mut self.cursor.at, self.budget)
     }
 
     /// x = the embeddings of the tokens, or the vectors
     fn input(&mut self, s: &mut State<'_>) -> Result<bool> {
-        let width = self.model.config.n_input;
-        let x = first(s.x, self.batch.n * width)?;
+        let width = self.model.config.n_input.max(1);
         match self.batch.input {
             Input::Ids(ids) => {
                 let table = self.model.table.token_embd.matrix(self.model.file)?;
-                for (x, &id) in x.chunks_exact_mut(width).zip(ids) {
+                for (x, &id) in s.x.chunks_exact_mut(width).zip(ids) {
                     table.read_row(id as usize, x)?;
                 }
             }
-            Input::Vectors(v) => slices::copy(x, v.get(..x.len()).ok_or(Error::Internal)?),
+            Input::Vectors(v) => slices::copy(s.x, v),
         }
         slices::copy(s.work, s.kept);
         Ok(true)
@@ -132,139 +142,97 @@ impl<'a> Run<'_, 'a> {
     /// x = f(x W + b)
     fn before(&mut self, s: &mut State<'_>) -> Result<bool> {
         let layer = self.model.table.dense.get(self.cursor.layer as usize);
-        let layer = layer.ok_or(Error::Internal)?;
-        let (n, width) = (self.batch.n, layer.output as usize);
-        if !self.dense(layer, (&mut *s.x, n), &mut s.acts, s.g)? {
-            return Ok(false);
-        }
-        let g = first(s.g, n * width)?;
-        self.apply(layer, g, false);
-        slices::copy(first(s.x, n * width)?, g);
-        Ok(true)
+        self.dense(layer.ok_or(Error::Internal)?, s, (0, self.batch.n), None)
     }
 
-    /// y (n, output) = x (n, input) W + b
+    /// y = f(x W + b) for n vectors in x from `start` on; without a `y` into x again
     fn dense(
         &mut self,
         layer: &Dense,
-        (x, n): (&mut [f32], usize),
-        acts: &mut tensor::ActsBuffer<'_>,
-        y: &mut [f32],
+        s: &mut State<'_>,
+        (start, n): (usize, usize),
+        out: Option<&mut [f32]>,
     ) -> Result<bool> {
-        let (w, bias) = layer.affine(self.model.file, &self.model.table.token_embd)?;
-        let x = first(x, n * layer.input as usize)?;
-        if self.cursor.at == 0 {
-            acts.prepare(&w, x)?;
+        let (input, width) = (layer.input as usize, layer.output as usize);
+        let tied = self.model.table.token_embd;
+        let weight = if layer.weight.is_some() { layer.weight } else { tied };
+        let last = out.is_some();
+        let x = part(s.x, start, n * input)?;
+        let y = first(out.unwrap_or(s.g), n * width)?;
+        if !self.product(&mut s.acts, (weight, layer.bias), (x, n), y)? {
+            return Ok(false);
         }
-        tensor::linear(self.isa, (&w, bias), (acts.acts(x), n), y, &mut self.cursor.at, self.budget)
+        if layer.function != SOFTMAX {
+            function(layer.function).apply(y);
+        } else if !(last && self.batch.logits) {
+            y.chunks_exact_mut(width.max(1)).for_each(|row| tensor::softmax(row, 1.0));
+        }
+        if !last {
+            slices::copy(s.x, y);
+        }
+        Ok(true)
     }
 
-    fn apply(&self, layer: &Dense, y: &mut [f32], logits: bool) {
-        match Function::at(layer.function) {
-            Function::Each(activation) => activation.apply(y),
-            Function::Softmax if logits => {}
-            Function::Softmax => {
-                let rows = y.chunks_exact_mut((layer.output as usize).max(1));
-                rows.for_each(|row| tensor::softmax(row, 1.0));
-            }
-        }
+    /// The layer that the cursor is at, and its direction.
+    fn layer(&self) -> Result<(&'a Layer, usize)> {
+        let layer = self.model.table.layers.get(self.cursor.layer as usize);
+        Ok((layer.ok_or(Error::Internal)?, self.cursor.part as usize % 2))
     }
 
     /// g = x W_ih + b_ih, for all steps at once
     fn gates(&mut self, s: &mut State<'_>) -> Result<bool> {
-        let layer = self.layer()?;
-        let (n, way) = (self.batch.n, self.cursor.part as usize);
-        let (w, bias) = layer.affine(self.model.file, way, IH)?;
-        let x = first(s.x, n * layer.input as usize)?;
-        if self.cursor.at == 0 {
-            s.acts.prepare(&w, x)?;
-        }
+        let (layer, way) = self.layer()?;
+        let n = self.batch.n;
         let size = n * layer.hidden as usize * self.model.config.cell.n_gates();
-        let g = part(s.g, way * size, size)?;
-        let x = (s.acts.acts(x), n);
-        tensor::linear(self.isa, (&w, bias), x, g, &mut self.cursor.at, self.budget)
+        let x = first(s.x, n * layer.input as usize)?;
+        self.product(&mut s.acts, layer.pair(way, IH), (x, n), part(s.g, way * size, size)?)
     }
 
     /// Step by step: u = h W_hh + b_hh, then the cell, and h to x. The input
     /// in x is not needed any more: all directions have their gates.
     fn steps(&mut self, s: &mut State<'_>) -> Result<bool> {
-        let layer = self.layer()?;
+        let (layer, way) = self.layer()?;
         let cell = self.model.config.cell;
-        let (hidden, way) = (layer.hidden as usize, self.cursor.part as usize);
-        let (n, gates) = (self.batch.n, hidden * cell.n_gates());
-        let state = layer.state as usize + way * hidden * cell.n_states();
+        let Config { candidate, recurrent, .. } = self.model.config;
+        let functions = Functions { candidate, recurrent };
+        let (n, hidden) = (self.batch.n, layer.hidden as usize);
+        let (gates, kept) = (hidden * cell.n_gates(), hidden * cell.n_states());
         while (self.cursor.step as usize) < n {
+            if self.budget.is_spent() {
+                return Ok(false);
+            }
             let step = self.cursor.step as usize;
             // The second direction goes from the end to the beginning.
             let t = if way == 0 { step } else { n - 1 - step };
-            let g = part(s.g, way * n * gates + t * gates, gates)?;
-            let states = part(s.work, state, hidden * cell.n_states())?;
+            let g = part(s.g, (way * n + t) * gates, gates)?;
+            let states = part(s.work, layer.state as usize + way * kept, kept)?;
             let (h, c) = states.split_at_mut_checked(hidden).ok_or(Error::Internal)?;
-            if !self.recurrent(layer, g, (&*h, s.u, s.reset), &mut s.acts)? {
+            let reset = self.cursor.part >= RESET;
+            let (from, x, u) = match reset {
+                false => (HH, &*h, &mut *s.u),
+                true => (HN, first(s.reset, hidden)? as &_, part(s.u, 2 * hidden, hidden)?),
+            };
+            if !self.product(&mut s.acts, layer.pair(way, from), (x, 1), u)? {
                 return Ok(false);
             }
-            let functions = self.functions();
+            self.cursor.at = 0;
+            if matches!(cell, Cell::Gru { .. }) && !reset {
+                cells::gru_gates(functions, g, s.u, hidden)?;
+            }
+            if cell.has_candidate_matrix() && !reset {
+                cells::gru_reset(g, h, s.reset);
+                self.cursor.part += RESET;
+                continue;
+            }
             match cell {
                 Cell::Elman => cells::elman(functions, g, s.u, h),
                 Cell::Lstm => cells::lstm(functions, g, s.u, (h, c))?,
-                Cell::Gru { reset_after } => {
-                    if reset_after {
-                        cells::gru_gates(functions, g, s.u, hidden)?;
-                    }
-                    cells::gru(functions, reset_after, g, s.u, h)?;
-                }
+                Cell::Gru { reset_after } => cells::gru(functions, reset_after, g, s.u, h)?,
             }
             slices::copy(part(s.x, t * layer.output() + way * hidden, hidden)?, h);
-            (self.cursor.step, self.cursor.at) = (step as u32 + 1, 0);
-            if self.budget.is_spent() && step + 1 < n {
-                return Ok(false);
-            }
+            (self.cursor.step, self.cursor.part) = (step as u32 + 1, way as u32);
         }
         Ok(true)
-    }
-
-    /// u = h W_hh + b_hh; a GRU that resets before also needs r for its last part.
-    fn recurrent(
-        &mut self,
-        layer: &Layer,
-        g: &mut [f32],
-        (h, u, reset): (&[f32], &mut [f32], &mut [f32]),
-        acts: &mut tensor::ActsBuffer<'_>,
-    ) -> Result<bool> {
-        let (file, way, cell) =
-            (self.model.file, self.cursor.part as usize, self.model.config.cell);
-        let (w, bias) = layer.affine(file, way, HH)?;
-        let rows = (h.len() * cell.n_recurrent()) as u32;
-        if self.cursor.at < rows {
-            if self.cursor.at == 0 {
-                acts.prepare(&w, h)?;
-            }
-            let x = (acts.acts(h), 1);
-            let at = &mut self.cursor.at;
-            if !tensor::linear(self.isa, (&w, bias), x, u, at, self.budget)? {
-                return Ok(false);
-            }
-        }
-        if !cell.has_candidate_matrix() {
-            return Ok(true);
-        }
-        // What follows is done once: from here `linear` gets on by at least a row.
-        if self.budget.is_spent() {
-            return Ok(false);
-        }
-        let (w, bias) = layer.affine(file, way, HN)?;
-        let reset = first(reset, h.len())?;
-        if self.cursor.at == rows {
-            cells::gru_gates(self.functions(), g, u, h.len())?;
-            cells::gru_reset(g, h, reset);
-            acts.prepare(&w, reset)?;
-        }
-        let u = u.get_mut(rows as usize..).ok_or(Error::Internal)?;
-        let mut at = self.cursor.at - rows;
-        let x = (acts.acts(reset), 1);
-        let done = tensor::linear(self.isa, (&w, bias), x, u, &mut at, self.budget)?;
-        self.cursor.at = rows + at;
-        Ok(done)
     }
 
     /// out = f(x W + b) behind the last dense layer; behind the others x is that.
@@ -273,41 +241,31 @@ impl<'a> Run<'_, 'a> {
         let (n, from, width) = (self.batch.n, self.batch.from, config.n_hidden);
         let k = self.cursor.layer as usize;
         if k == 0 && from + 1 == n {
-            self.meet(s)?;
+            self.meet(s.x)?;
         }
-        let (rows, start) = match (config.flatten, k) {
-            (0, 0) => (n - from, from * width),
-            (0, _) => (n - from, 0),
-            // All steps are one row.
-            _ => (1, 0),
-        };
-        let x = s.x.get_mut(start..).ok_or(Error::Internal)?;
-        let Some(layer) = self.model.table.dense.get(config.n_input_dense + k) else {
-            let size = rows * width;
-            slices::copy(first(out, size)?, first(x, size)?);
-            return Ok(true);
-        };
-        let (size, last) = (rows * layer.output as usize, k + 1 == config.n_dense);
-        let y = first(if last { out } else { &mut *s.g }, size)?;
-        if !self.dense(layer, (x, rows), &mut s.acts, y)? {
-            return Ok(false);
+        let start = if k == 0 && config.flatten == 0 { from * width } else { 0 };
+        // All steps are one row, or each is.
+        let rows = if config.flatten > 0 { 1 } else { n - from };
+        match self.model.table.dense.get(config.n_input_dense + k) {
+            Some(layer) => {
+                let out = (k + 1 == config.n_dense).then_some(out);
+                self.dense(layer, s, (start, rows), out)
+            }
+            None => {
+                slices::copy(out, part(s.x, start, rows * width)?);
+                Ok(true)
+            }
         }
-        self.apply(layer, y, self.batch.logits && last);
-        if !last {
-            slices::copy(first(s.x, size)?, y);
-        }
-        Ok(true)
     }
 
     /// Where one output stands for the whole sequence, the backward direction
     /// of the last layer gives what it gave last, which was at the first step.
-    fn meet(&self, s: &mut State<'_>) -> Result<()> {
-        let config = &self.model.config;
+    fn meet(&self, x: &mut [f32]) -> Result<()> {
         let last = self.model.table.layers.last().filter(|layer| layer.n_ways == 2);
-        let Some(layer) = last.filter(|_| config.flatten == 0) else { return Ok(()) };
+        let Some(layer) = last.filter(|_| self.model.config.flatten == 0) else { return Ok(()) };
         let (hidden, width) = (layer.hidden as usize, layer.output());
         let (earlier, row) =
-            s.x.split_at_mut_checked((self.batch.n - 1) * width).ok_or(Error::Internal)?;
+            x.split_at_mut_checked((self.batch.n - 1) * width).ok_or(Error::Internal)?;
         // With one step both are the same row.
         if let Some(first) = earlier.get(hidden..width) {
             slices::copy(part(row, hidden, hidden)?, first);
