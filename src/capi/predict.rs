@@ -2,25 +2,48 @@
 #![allow(non_camel_case_types)]
 #![allow(clippy::missing_safety_doc)] // one contract for all: see the module above
 
-use crate::error::Result;
-use crate::session::{Predict, Session};
+use crate::session::Predict;
 
-use super::guard::{Guard, Output};
+use super::guard::Guard;
 use super::session::{enter, look, pagelm_session};
 use super::types::{PAGELM_EVERY_STEP, PAGELM_OK, PAGELM_STATEFUL};
 
-/// Runs one prediction of `n_steps` steps into `out`; how many numbers that made.
-fn run(
-    session: &mut Session<'static>,
-    n_steps: usize,
+/// One prediction: of tokens, or of numbers that are words as well.
+///
+/// # Safety
+/// The header's conventions.
+#[inline(never)]
+unsafe fn run(
+    session: *mut pagelm_session,
+    (input, n_input, is_ids): (*const u32, usize, bool),
     flags: u32,
-    out: Output<'_, f32>,
-    work: impl FnOnce(&mut Session<'static>, Predict, &mut [f32]) -> Result<usize>,
-) -> Result<usize> {
+    (out, cap): (*mut f32, usize),
+    n: *mut usize,
+) -> i32 {
+    let mut g = Guard::new();
+    g.flags(flags, PAGELM_STATEFUL | PAGELM_EVERY_STEP);
+    // SAFETY: the header's conventions.
+    let (input, out, n, it) = unsafe {
+        let input = g.input(input, n_input, &"input");
+        (input, g.output(out, cap, &"out"), g.answer(n, &"n"), enter(&mut g, session))
+    };
+    let Some(it) = it else { return g.stopped() };
     let stateful = flags & PAGELM_STATEFUL != 0;
     let how = Predict { stateful, every_step: flags & PAGELM_EVERY_STEP != 0 };
-    let out = out.cleared(session.predict_len(n_steps, how.every_step)?)?;
-    work(session, how, out)
+    let width = if is_ids { 1 } else { it.session.model().info().n_input.max(1) as usize };
+    let work = || {
+        let out = out.cleared(it.session.predict_len(n_input / width, how.every_step)?)?;
+        n.put(match is_ids {
+            true => it.session.predict_ids(input, how, out)?,
+            false => {
+                let numbers = bytemuck::try_cast_slice(input).unwrap_or_default();
+                it.session.predict(numbers, how, out)?
+            }
+        });
+        Ok(())
+    };
+    let done = work();
+    it.ok(done)
 }
 
 /// Runs a recurrent network over vectors: `n_values` numbers at `input`, a multiple of n_input of
@@ -39,19 +62,8 @@ pub unsafe extern "C" fn pagelm_session_predict(
     cap: usize,
     n: *mut usize,
 ) -> i32 {
-    let mut g = Guard::new();
-    g.flags(flags, PAGELM_STATEFUL | PAGELM_EVERY_STEP);
     // SAFETY: the header's conventions.
-    let (input, out, n, it) = unsafe {
-        let input = g.input(input, n_values, &"input");
-        (input, g.output(out, cap, &"out"), g.answer(n, &"n"), enter(&mut g, session))
-    };
-    let Some(it) = it else { return g.stopped() };
-    let width = it.session.model().info().n_input.max(1) as usize;
-    let made = run(&mut it.session, n_values / width, flags, out, |session, how, out| {
-        session.predict(input, how, out)
-    });
-    it.ok(made.map(|made| n.put(made)))
+    unsafe { run(session, (input.cast(), n_values, false), flags, (out, cap), n) }
 }
 
 /// As `pagelm_session_predict`, for a model that takes tokens (n_input 0).
@@ -65,18 +77,8 @@ pub unsafe extern "C" fn pagelm_session_predict_ids(
     cap: usize,
     n: *mut usize,
 ) -> i32 {
-    let mut g = Guard::new();
-    g.flags(flags, PAGELM_STATEFUL | PAGELM_EVERY_STEP);
     // SAFETY: the header's conventions.
-    let (ids, out, n, it) = unsafe {
-        let ids = g.input(ids, n_ids, &"ids");
-        (ids, g.output(out, cap, &"out"), g.answer(n, &"n"), enter(&mut g, session))
-    };
-    let Some(it) = it else { return g.stopped() };
-    let made = run(&mut it.session, n_ids, flags, out, |session, how, out| {
-        session.predict_ids(ids, how, out)
-    });
-    it.ok(made.map(|made| n.put(made)))
+    unsafe { run(session, (ids, n_ids, true), flags, (out, cap), n) }
 }
 
 /// Copies the state of a recurrent network: n_state numbers of `pagelm_model_info`, layer by layer,

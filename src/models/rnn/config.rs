@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, NO_LAYER, Result, Word};
-use crate::gguf::{Array, Gguf};
+use crate::gguf::{Array, Gguf, Value};
 use crate::models::{Keys, Whole};
 use crate::tensor::Activation;
 
@@ -98,7 +98,7 @@ pub struct Config {
 impl Config {
     /// Reads the metadata, and of the tensors the shapes that it leaves open.
     pub(super) fn read(gguf: &Gguf<'_>, keys: &Keys<'_, '_>) -> Result<Self> {
-        let is_rnn = keys.prefix() == "rnn.";
+        let is_rnn = keys.prefix().starts_with('r');
         let candidate: Word = if is_rnn { &"activation" } else { &"candidate_activation" };
         if !keys.has("block_count") {
             return Err(Error::MissingKey { key: &"block_count" });
@@ -217,9 +217,9 @@ fn count(keys: &Keys<'_, '_>, key: Word) -> Result<usize> {
 
 /// The cell that the architecture names, with its conventions.
 fn cell(keys: &Keys<'_, '_>, n_layer: usize) -> Result<Cell> {
-    let (order, cell): (&[u8], _) = match keys.prefix() {
-        "lstm." => (b"ifgo", Cell::Lstm),
-        "gru." => (b"rzn", Cell::Gru { reset_after: true }),
+    let (order, cell): (&[u8], _) = match keys.prefix().as_bytes() {
+        [b'l', ..] => (b"ifgo", Cell::Lstm),
+        [b'g', ..] => (b"rzn", Cell::Gru { reset_after: true }),
         _ => (b"", Cell::Elman),
     };
     if n_layer == 0 || cell == Cell::Elman {
@@ -282,6 +282,12 @@ fn array<'a>(keys: &Keys<'_, 'a>, key: Word, n: usize) -> Result<Option<Array<'a
     }
 }
 
+/// An element of an array that may not be there.
+#[inline(never)]
+fn item<'a>(array: &Option<Array<'a>>, i: usize) -> Option<Value<'a>> {
+    array.as_ref()?.iter().nth(i)
+}
+
 /// What the metadata says of each recurrent layer.
 pub(super) struct Layers<'a> {
     widths: Option<Array<'a>>,
@@ -301,12 +307,9 @@ impl<'a> Layers<'a> {
     #[inline(never)]
     pub fn get(&self, layer: usize) -> Result<(usize, usize)> {
         const MAX: u64 = 1 << 24;
-        let width = self.widths.and_then(|widths| widths.iter().nth(layer)?.as_u64());
+        let width = item(&self.widths, layer).and_then(|value| value.as_u64());
         let width = width.filter(|n| (1..=MAX).contains(n));
-        let both = match self.both {
-            Some(both) => both.iter().nth(layer).and_then(|value| value.as_bool()),
-            None => Some(false),
-        };
+        let both = item(&self.both, layer).map_or(Some(false), |value| value.as_bool());
         let width = width.ok_or(Error::BadValue { key: &"hidden_lengths" })?;
         let both = both.ok_or(Error::BadValue { key: &"bidirectional" })?;
         Ok((width as usize, 1 + usize::from(both)))
@@ -326,8 +329,7 @@ impl<'a> Functions<'a> {
 
     /// The place of a layer's function.
     pub fn get(&self, layer: usize) -> Result<u32> {
-        let Some(names) = self.names else { return Ok(0) };
-        let name = names.iter_strings().nth(layer);
-        place(name).ok_or(Error::BadValue { key: self.key })
+        let Some(name) = item(&self.names, layer) else { return Ok(0) };
+        place(name.as_str()).ok_or(Error::BadValue { key: self.key })
     }
 }
