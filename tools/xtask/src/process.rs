@@ -132,6 +132,16 @@ impl Job {
 }
 
 impl Output {
+    /// Of a test runner: an error if it failed, but where its failures were
+    /// already counted only the end of its log.
+    pub fn explain(self, counted: bool) -> Result<()> {
+        match self.require() {
+            Err(error) if counted => println!("  {error}"),
+            other => drop(other?),
+        }
+        Ok(())
+    }
+
     /// The output of a program that succeeded, else an error.
     pub fn require(self) -> Result<Output> {
         if self.success {
