@@ -3,6 +3,7 @@
 //! tools/reference/gpt2_goldens.py makes the files and says what each table holds. Errors are max|a - b| / max|b| over
 //! all positions.
 #![forbid(unsafe_code)]
+#![cfg(feature = "gpt2")]
 
 mod common;
 

@@ -3,6 +3,7 @@
 //!
 //! tools/reference/nano_sort_data.py makes the files and says how they are laid out.
 #![forbid(unsafe_code)]
+#![cfg(feature = "gpt2")]
 
 mod common;
 

@@ -1,6 +1,7 @@
 //! The tokenizer's public contract: other people's vectors, special tokens,
 //! bytes that are no text, and vocabularies that mean harm.
 #![forbid(unsafe_code)]
+#![cfg(feature = "bpe")]
 
 #[path = "tokenizer/build.rs"]
 mod build;

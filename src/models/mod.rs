@@ -41,10 +41,12 @@ impl<'g, 'a> Keys<'g, 'a> {
         Self { gguf, prefix }
     }
 
+    #[cfg(feature = "rnn")]
     fn prefix(&self) -> &'static str {
         self.prefix
     }
 
+    #[cfg(feature = "rnn")]
     fn has(&self, key: &str) -> bool {
         self.get(key).is_some()
     }
@@ -66,6 +68,7 @@ impl<'g, 'a> Keys<'g, 'a> {
     }
 
     /// A finite number.
+    #[cfg(feature = "gpt2")]
     fn number(&self, key: Word) -> Result<f32> {
         let value = self.get(key).ok_or(Error::MissingKey { key })?;
         let number = value.as_f64().map(|v| v as f32).filter(|v| v.is_finite());

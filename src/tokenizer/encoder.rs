@@ -21,6 +21,13 @@ pub enum Kind {
     Pieces = 2,
 }
 
+impl Kind {
+    /// Whether it is byte pair encoding; a build without it knows that it never is.
+    pub(super) fn is_bpe(self) -> bool {
+        cfg!(feature = "bpe") && self == Self::Bpe
+    }
+}
+
 /// A vocabulary, ready to use. See [`Tokenizer::lay`] for what it reads.
 #[derive(Clone, Copy)]
 pub struct Tokenizer<'a> {
@@ -124,7 +131,7 @@ impl Tokenizer<'_> {
         match self.kind {
             Kind::None => return Err(Error::NoTokenizer),
             _ if u32::try_from(text.len()).is_err() => return Err(Error::TooLarge),
-            Kind::Bpe if work.len() < need => {
+            kind if kind.is_bpe() && work.len() < need => {
                 let bytes = |n: usize| n.saturating_mul(4);
                 return Err(Error::OutOfMemory { need: bytes(need) });
             }
@@ -136,7 +143,7 @@ impl Tokenizer<'_> {
             let (start, len, id) = special.unwrap_or((text.len(), 0, NONE));
             let plain = text.get(..start).unwrap_or(text);
             match self.kind {
-                Kind::Bpe => self.encode_words(plain, from, work, out)?,
+                kind if kind.is_bpe() => self.encode_words(plain, from, work, out)?,
                 _ => self.encode_pieces(plain, from, out)?,
             }
             if len == 0 {
@@ -254,7 +261,7 @@ impl Tokenizer<'_> {
         match self.vocab.kind(id) {
             kind::UNUSED => {}
             kind::CONTROL | kind::UNKNOWN if !special => {}
-            kind::NORMAL if self.kind == Kind::Bpe => unspell(text, out),
+            kind::NORMAL if self.kind.is_bpe() => unspell(text, out),
             _ => out(text),
         }
         Ok(())

@@ -71,7 +71,7 @@ impl<'a> Tokenizer<'a> {
         source.fill_vocab(&mut tables)?;
         made.vocab = Vocab { file: source.file, offsets: tables.offsets, kinds: tables.kinds };
         source.fill_lists(tables.pieces, tables.specials)?;
-        if source.kind == Kind::Bpe {
+        if source.kind.is_bpe() {
             source.fill_merges(made.vocab, tables.slots, tables.rules, tables.byte_ids)?;
         }
         let kept = pieces::sort(tables.pieces, &made.vocab);
@@ -153,7 +153,7 @@ impl<'a> Tables<'a> {
         // Tokens by text while loading, merges by pair from then on: at most half full.
         let n_slots = n.max(n_rules).checked_mul(2).and_then(usize::checked_next_power_of_two);
         let (n_slots, n_bytes) = match source.kind {
-            Kind::Bpe => (n_slots.ok_or(Error::TooLarge)?, 256),
+            kind if kind.is_bpe() => (n_slots.ok_or(Error::TooLarge)?, 256),
             _ => (0, 0),
         };
         Ok(Self {
@@ -195,7 +195,7 @@ impl<'a> Source<'a> {
         let kind = match model.as_str().ok_or(Error::BadValue { key: MODEL })? {
             // llama.cpp's words for "takes ids only"
             b"none" | b"no_vocab" => return Ok(None),
-            b"gpt2" => Kind::Bpe,
+            b"gpt2" if cfg!(feature = "bpe") => Kind::Bpe,
             b"pagelm.pieces" => Kind::Pieces,
             _ => {
                 let what = &"this tokenizer.ggml.model; gpt2 and pagelm.pieces are";
@@ -203,13 +203,13 @@ impl<'a> Source<'a> {
             }
         };
         let pre = match g.get(PRE) {
-            Some(value) if kind == Kind::Bpe => {
+            Some(value) if kind.is_bpe() => {
                 Pre::from_name(Some(value.as_str().ok_or(Error::BadValue { key: PRE })?))?
             }
             _ => Pre::from_name(None)?,
         };
         let tokens = strings(g, TOKENS)?;
-        let merges = if kind == Kind::Bpe { Some(strings(g, MERGES)?) } else { None };
+        let merges = if kind.is_bpe() { Some(strings(g, MERGES)?) } else { None };
         let types = match g.get(TYPES) {
             Some(value) => Some(value.as_array().ok_or(Error::BadValue { key: TYPES })?),
             None => None,
@@ -239,7 +239,7 @@ impl<'a> Source<'a> {
                 Some(Some(Value::I64(given))) => given as u64,
                 Some(_) => return Err(Error::BadValue { key: TYPES }),
             };
-            let is_bpe = self.kind == Kind::Bpe;
+            let is_bpe = self.kind.is_bpe();
             let kind = match given as u8 {
                 _ if given > u64::from(u8::MAX) => kind::UNUSED,
                 _ if is_bpe && text == END_OF_TEXT => kind::CONTROL,
