@@ -125,6 +125,13 @@ pub fn relu(x: f32) -> f32 {
 /// The square root, correctly rounded.
 #[must_use]
 pub fn sqrt(x: f32) -> f32 {
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    {
+        // One instruction there, where libm has a routine in integers.
+        use core::arch::wasm32::{f32x4_extract_lane, f32x4_splat, f32x4_sqrt};
+        f32x4_extract_lane::<0>(f32x4_sqrt(f32x4_splat(x)))
+    }
+    #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
     libm::sqrtf(x)
 }
 
@@ -144,31 +151,32 @@ fn fold(s: [f32; LANES]) -> f32 {
 }
 
 /// Sums a slice in eight interleaved partial sums.
-#[inline(never)]
 #[must_use]
 pub fn sum(x: &[f32]) -> f32 {
-    let mut sums = [0.0; LANES];
-    for_each_eight(x, 0.0, |chunk| add_lanes(&mut sums, chunk));
-    fold(sums)
+    reduce(x, 0.0, 0.0, |_| {})
 }
 
 /// Sums (x - mean)^2 likewise.
-#[inline(never)]
 #[must_use]
 pub fn sum_squares(x: &[f32], mean: f32) -> f32 {
-    let mut sums = [0.0; LANES];
-    for_each_eight(x, mean, |chunk| add_lanes(&mut sums, &chunk.map(|v| (v - mean) * (v - mean))));
-    fold(sums)
+    reduce(x, mean, mean, |x| *x = x.map(|v| v * v))
 }
 
 /// Sums e^(x - max) likewise.
-#[inline(never)]
 #[must_use]
 pub fn sum_exp(x: &[f32], max: f32) -> f32 {
+    // The least that exp gives is not zero, so what only fills up is taken out again.
+    let term: Four = |x| *x = x.map(|v| if v == f32::NEG_INFINITY { 0.0 } else { exp(v) });
+    reduce(x, f32::NEG_INFINITY, max, term)
+}
+
+/// Sums `term(x - shift)` over a slice that is filled up with `fill` to a multiple of eight.
+#[inline(never)]
+fn reduce(x: &[f32], fill: f32, shift: f32, term: Four) -> f32 {
     let mut sums = [0.0; LANES];
-    for_each_eight(x, f32::NEG_INFINITY, |chunk| {
-        // The least that exp gives is not zero, so what only fills up is taken out again.
-        let terms = chunk.map(|v| if v == f32::NEG_INFINITY { 0.0 } else { exp(v - max) });
+    for_each_eight(x, fill, |chunk| {
+        let mut terms = chunk.map(|v| v - shift);
+        terms.as_chunks_mut().0.iter_mut().for_each(term);
         add_lanes(&mut sums, &terms);
     });
     fold(sums)

@@ -113,6 +113,12 @@ impl Matrix<'_> {
         self.rows as u64 * self.cols as u64
     }
 
+    /// Numbers in a row.
+    #[must_use]
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
     /// Row `row` as numbers, for an embedding.
     ///
     /// # Errors
@@ -356,12 +362,16 @@ pub enum Activation {
     /// max(x, 0).
     Relu,
     /// The hyperbolic tangent, never beyond ±1.
+    #[cfg(feature = "rnn")]
     Tanh,
     /// The logistic function, always in 0..=1.
+    #[cfg(feature = "rnn")]
     Sigmoid,
     /// 0.2 x + 0.5 in 0..=1: Keras 1 and 2, TensorFlow.js.
+    #[cfg(feature = "rnn")]
     HardSigmoid,
     /// x / 6 + 0.5 in 0..=1: Keras 3, PyTorch.
+    #[cfg(feature = "rnn")]
     HardSigmoid6,
 }
 
@@ -384,9 +394,13 @@ impl Activation {
             Self::GeluTanh => math::gelu_tanh4,
             Self::GeluErf => math::gelu_erf4,
             Self::Relu => math::relu4,
+            #[cfg(feature = "rnn")]
             Self::Tanh => math::tanh4,
+            #[cfg(feature = "rnn")]
             Self::Sigmoid => math::sigmoid4,
+            #[cfg(feature = "rnn")]
             Self::HardSigmoid => |x| *x = x.map(|v| ramp(0.2 * v + 0.5)),
+            #[cfg(feature = "rnn")]
             Self::HardSigmoid6 => |x| *x = x.map(|v| ramp(v / 6.0 + 0.5)),
         };
         math::map(x, four);
@@ -394,6 +408,7 @@ impl Activation {
 }
 
 /// x in 0..=1.
+#[cfg(feature = "rnn")]
 #[inline(always)]
 fn ramp(x: f32) -> f32 {
     let x = if x > 0.0 { x } else { 0.0 };

@@ -87,10 +87,8 @@ static LAYER_TENSORS: [&str; 12] = [
     "ffn_down.weight",
     "ffn_down.bias",
 ];
-const ATTN_NORM: usize = 0;
 const ATTN_QKV: usize = 2;
 const ATTN_OUTPUT: usize = 4;
-const FFN_NORM: usize = 6;
 const FFN_UP: usize = 8;
 const FFN_DOWN: usize = 10;
 
@@ -105,7 +103,6 @@ static MODEL_TENSORS: [&str; 6] = [
 ];
 const TOKEN_EMBD: usize = 0;
 const POSITION_EMBD: usize = 1;
-const OUTPUT_NORM: usize = 2;
 const OUTPUT: usize = 4;
 const OUTPUT_BIAS: usize = 5;
 
@@ -147,28 +144,19 @@ impl<'a> Gpt2<'a> {
         self.slots.get(index).copied().unwrap_or_default()
     }
 
+    /// A matrix; without a head of its own the model has the token embedding for one.
+    #[inline(never)]
     fn matrix(&self, layer: Option<usize>, tensor: usize) -> Result<Matrix<'a>> {
-        self.slot(layer, tensor).matrix(self.file)
+        let mut slot = self.slot(layer, tensor);
+        if !slot.is_some() {
+            slot = self.slot(None, TOKEN_EMBD);
+        }
+        slot.matrix(self.file)
     }
 
+    #[inline(never)]
     fn vector(&self, layer: Option<usize>, tensor: usize) -> Result<&'a [f32]> {
         self.slot(layer, tensor).vector(self.file)
-    }
-
-    /// A weight and the bias that follows it in the table.
-    fn affine(&self, layer: usize, tensor: usize) -> Result<(Matrix<'a>, &'a [f32])> {
-        Ok((self.matrix(Some(layer), tensor)?, self.vector(Some(layer), tensor + 1)?))
-    }
-
-    fn norm(&self, layer: Option<usize>, tensor: usize) -> Result<(&'a [f32], &'a [f32])> {
-        Ok((self.vector(layer, tensor)?, self.vector(layer, tensor + 1)?))
-    }
-
-    /// The matrix that makes logits: the token embedding unless the file has its own.
-    fn head(&self) -> Result<Matrix<'a>> {
-        let own = self.slot(None, OUTPUT);
-        let slot = if own.is_some() { own } else { self.slot(None, TOKEN_EMBD) };
-        slot.matrix(self.file)
     }
 
     /// Multiplications for one token, attention left out.
@@ -368,13 +356,9 @@ impl<'a> Gpt2<'a> {
         let mut run = Run { isa, model: self, batch, layer, at: &mut cursor.at, budget };
         let done = match stage {
             Stage::Embed => run.embed(state),
-            Stage::Qkv => run.qkv(state),
             Stage::Attend => run.attend(state),
-            Stage::Output => run.output(state),
-            Stage::Up => run.up(state),
-            Stage::Down => run.down(state),
-            Stage::Head => run.head(state, logits),
             Stage::Done => Ok(true),
+            product => run.product(product, state, logits),
         }?;
         if done {
             cursor.at = 0;
@@ -395,17 +379,9 @@ fn first(all: &mut [f32], n: usize, width: usize) -> Result<&mut [f32]> {
 }
 
 impl Run<'_, '_> {
-    fn n(&self) -> usize {
-        self.batch.ids.len()
-    }
-
-    fn width(&self) -> usize {
-        self.model.config.n_embd
-    }
-
     /// x = embedding of the token + embedding of the position
     fn embed(&mut self, s: &mut State<'_>) -> Result<bool> {
-        let width = self.width().max(1);
+        let width = self.model.config.n_embd.max(1);
         let tokens = self.model.matrix(None, TOKEN_EMBD)?;
         let positions = self.model.matrix(None, POSITION_EMBD)?;
         let rows = s.x.chunks_exact_mut(width).zip(s.h.chunks_exact_mut(width));
@@ -417,40 +393,60 @@ impl Run<'_, '_> {
         Ok(true)
     }
 
-    /// out = x W + b for `n` vectors, the product that every stage but attention is.
-    fn affine(
-        &mut self,
-        acts: &mut ActsBuffer<'_>,
-        w: (Matrix<'_>, &[f32]),
-        x: (&[f32], usize),
-        out: &mut [f32],
-    ) -> Result<bool> {
-        tensor::product(self.isa, acts, w, x, out, self.at, self.budget)
-    }
-
-    /// h = norm(x), once per stage.
-    fn norm(&self, layer: Option<usize>, tensor: usize, x: &[f32], h: &mut [f32]) -> Result<()> {
-        if *self.at == 0 {
-            let norm = self.model.norm(layer, tensor)?;
-            tensor::layer_norm(x, norm, self.model.config.eps, h);
+    /// Every other stage: a product with the input it takes, and what is done to its result.
+    ///
+    /// ```text
+    /// Qkv     qkv = norm(x) W + b
+    /// Output  x += att W + b
+    /// Up      ff = activation(norm(x) W + b)
+    /// Down    x += ff W + b
+    /// Head    logits = norm(x) W + b, for the tokens that are asked for
+    /// ```
+    fn product(&mut self, stage: Stage, s: &mut State<'_>, logits: &mut [f32]) -> Result<bool> {
+        let Config { n_embd, n_ff, eps, activation, .. } = self.model.config;
+        let n_ids = self.batch.ids.len();
+        let (mut layer, mut from) = (Some(self.layer), 0);
+        if stage == Stage::Head {
+            (layer, from) = (None, self.batch.logits_from.min(n_ids));
         }
-        Ok(())
-    }
-
-    /// qkv = norm(x) W + b
-    fn qkv(&mut self, s: &mut State<'_>) -> Result<bool> {
-        let n = self.n();
-        let h = first(s.h, n, self.width())?;
-        self.norm(Some(self.layer), ATTN_NORM, s.x, h)?;
-        let w = self.model.affine(self.layer, ATTN_QKV)?;
-        self.affine(&mut s.acts, w, (h, n), s.qkv)
+        // A norm stands before its matrix in the table, which it writes the input of.
+        let (norm, tensor, input, out) = match stage {
+            Stage::Qkv => (true, ATTN_QKV, &mut *s.h, &mut *s.qkv),
+            Stage::Output => (false, ATTN_OUTPUT, &mut *s.att, &mut *s.h),
+            Stage::Up => (true, FFN_UP, &mut *s.h, &mut *s.ff),
+            Stage::Down => (false, FFN_DOWN, &mut *s.ff, &mut *s.h),
+            _ => (true, OUTPUT, &mut *s.h, logits),
+        };
+        let n = n_ids - from;
+        let w = self.model.matrix(layer, tensor)?;
+        let bias = self.model.vector(layer, tensor + 1)?;
+        let input = first(input, n, w.cols())?;
+        if *self.at == 0 {
+            if norm {
+                let weight = self.model.vector(layer, tensor - 2)?;
+                let bias = self.model.vector(layer, tensor - 1)?;
+                let x = s.x.get(from * n_embd..).ok_or(Error::Internal)?;
+                tensor::layer_norm(x, (weight, bias), eps, input);
+            }
+            s.acts.prepare(&w, input)?;
+        }
+        let acts = s.acts.acts(input);
+        if !tensor::linear(self.isa, (&w, bias), (acts, n), out, self.at, self.budget)? {
+            return Ok(false);
+        }
+        match stage {
+            Stage::Up => activation.apply(first(out, n, n_ff)?),
+            Stage::Output | Stage::Down => tensor::add(first(s.x, n, n_embd)?, out),
+            _ => {}
+        }
+        Ok(true)
     }
 
     /// att = softmax(q K^T) V, head by head, token by token
     fn attend(&mut self, s: &mut State<'_>) -> Result<bool> {
         let Config { n_embd, n_head, head_dim, .. } = self.model.config;
         let n_head = n_head.max(1);
-        let rows = s.qkv.chunks_exact((3 * n_embd).max(1)).take(self.n());
+        let rows = s.qkv.chunks_exact((3 * n_embd).max(1)).take(self.batch.ids.len());
         if *self.at == 0 {
             for (i, row) in rows.enumerate() {
                 let kv = row.get(n_embd..).and_then(|kv| kv.split_at_checked(n_embd));
@@ -458,7 +454,7 @@ impl Run<'_, '_> {
                 s.cache.store(self.layer, self.batch.pos + i, k, v)?;
             }
         }
-        while (*self.at as usize) < self.n() * n_head {
+        while (*self.at as usize) < self.batch.ids.len() * n_head {
             if self.budget.is_spent() {
                 return Ok(false);
             }
@@ -473,52 +469,5 @@ impl Run<'_, '_> {
             *self.at += 1;
         }
         Ok(true)
-    }
-
-    /// x += att W + b
-    fn output(&mut self, s: &mut State<'_>) -> Result<bool> {
-        let (n, width) = (self.n(), self.width());
-        let w = self.model.affine(self.layer, ATTN_OUTPUT)?;
-        let done = self.affine(&mut s.acts, w, (first(s.att, n, width)?, n), s.h)?;
-        if done {
-            tensor::add(first(s.x, n, width)?, s.h);
-        }
-        Ok(done)
-    }
-
-    /// ff = activation(norm(x) W + b)
-    fn up(&mut self, s: &mut State<'_>) -> Result<bool> {
-        let n = self.n();
-        let h = first(s.h, n, self.width())?;
-        self.norm(Some(self.layer), FFN_NORM, s.x, h)?;
-        let w = self.model.affine(self.layer, FFN_UP)?;
-        let done = self.affine(&mut s.acts, w, (h, n), s.ff)?;
-        if done {
-            self.model.config.activation.apply(first(s.ff, n, self.model.config.n_ff)?);
-        }
-        Ok(done)
-    }
-
-    /// x += ff W + b
-    fn down(&mut self, s: &mut State<'_>) -> Result<bool> {
-        let (n, width) = (self.n(), self.width());
-        let w = self.model.affine(self.layer, FFN_DOWN)?;
-        let ff = first(s.ff, n, self.model.config.n_ff)?;
-        let done = self.affine(&mut s.acts, w, (ff, n), s.h)?;
-        if done {
-            tensor::add(first(s.x, n, width)?, s.h);
-        }
-        Ok(done)
-    }
-
-    /// logits = norm(x) W + b, for the tokens that are asked for
-    fn head(&mut self, s: &mut State<'_>, logits: &mut [f32]) -> Result<bool> {
-        let (from, width) = (self.batch.logits_from, self.width());
-        let n = self.n() - from;
-        let h = first(s.h, n, width)?;
-        self.norm(None, OUTPUT_NORM, s.x.get(from * width..).ok_or(Error::Internal)?, h)?;
-        let w = (self.model.head()?, self.model.vector(None, OUTPUT_BIAS)?);
-        let logits = first(logits, n, self.model.config.n_vocab)?;
-        self.affine(&mut s.acts, w, (h, n), logits)
     }
 }
