@@ -13,7 +13,7 @@
 use super::{Batch, Cursor, Keys};
 use crate::arena::Reserve;
 use crate::attention::{self, Cache, Shape};
-use crate::error::{Error, Flaw, NO_LAYER, Result, Word};
+use crate::error::{Error, Flaw, NO_LAYER, Result};
 use crate::gguf::Gguf;
 use crate::kernels::Isa;
 use crate::quant::DType;
@@ -72,39 +72,62 @@ impl Config {
     }
 }
 
-/// The tensors of a layer, as places in its row of the table.
-static LAYER_TENSORS: [&str; 12] = [
-    "attn_norm.weight",
-    "attn_norm.bias",
-    "attn_qkv.weight",
-    "attn_qkv.bias",
-    "attn_output.weight",
-    "attn_output.bias",
-    "ffn_norm.weight",
-    "ffn_norm.bias",
-    "ffn_up.weight",
-    "ffn_up.bias",
-    "ffn_down.weight",
-    "ffn_down.bias",
+/// A dimension of a tensor; a vector has one row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dim {
+    One,
+    Embd,
+    Embd3,
+    Ff,
+    Vocab,
+    Ctx,
+}
+
+impl Dim {
+    fn of(self, config: &Config) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Embd => config.n_embd,
+            Self::Embd3 => 3 * config.n_embd,
+            Self::Ff => config.n_ff,
+            Self::Vocab => config.n_vocab,
+            Self::Ctx => config.n_ctx,
+        }
+    }
+}
+
+/// The tensors by name, rows and columns: first those of each layer, as places
+/// in its row of the table, then the model's own, behind all layers.
+static TENSORS: [(&str, Dim, Dim); N_TENSORS] = [
+    ("attn_norm.weight", Dim::One, Dim::Embd),
+    ("attn_norm.bias", Dim::One, Dim::Embd),
+    ("attn_qkv.weight", Dim::Embd3, Dim::Embd),
+    ("attn_qkv.bias", Dim::One, Dim::Embd3),
+    ("attn_output.weight", Dim::Embd, Dim::Embd),
+    ("attn_output.bias", Dim::One, Dim::Embd),
+    ("ffn_norm.weight", Dim::One, Dim::Embd),
+    ("ffn_norm.bias", Dim::One, Dim::Embd),
+    ("ffn_up.weight", Dim::Ff, Dim::Embd),
+    ("ffn_up.bias", Dim::One, Dim::Ff),
+    ("ffn_down.weight", Dim::Embd, Dim::Ff),
+    ("ffn_down.bias", Dim::One, Dim::Embd),
+    ("token_embd.weight", Dim::Vocab, Dim::Embd),
+    ("position_embd.weight", Dim::Ctx, Dim::Embd),
+    ("output_norm.weight", Dim::One, Dim::Embd),
+    ("output_norm.bias", Dim::One, Dim::Embd),
+    ("output.weight", Dim::Vocab, Dim::Embd),
+    ("output.bias", Dim::One, Dim::Vocab),
 ];
+const N_TENSORS: usize = 18;
+/// How many of them each layer has.
+const PER_LAYER: usize = 12;
 const ATTN_QKV: usize = 2;
 const ATTN_OUTPUT: usize = 4;
 const FFN_UP: usize = 8;
 const FFN_DOWN: usize = 10;
-
-/// The model's own tensors, behind the layers' in the table.
-static MODEL_TENSORS: [&str; 6] = [
-    "token_embd.weight",
-    "position_embd.weight",
-    "output_norm.weight",
-    "output_norm.bias",
-    "output.weight",
-    "output.bias",
-];
-const TOKEN_EMBD: usize = 0;
-const POSITION_EMBD: usize = 1;
-const OUTPUT: usize = 4;
-const OUTPUT_BIAS: usize = 5;
+const TOKEN_EMBD: usize = 12;
+const POSITION_EMBD: usize = 13;
+const OUTPUT: usize = 16;
 
 /// A GPT-2 bound to its file.
 #[derive(Clone, Copy)]
@@ -126,7 +149,7 @@ impl<'a> Gpt2<'a> {
         if config.n_layer > gguf.n_tensors() {
             return Err(Error::BadValue { key: &"block_count" });
         }
-        let slots = r.take(config.n_layer * LAYER_TENSORS.len() + MODEL_TENSORS.len());
+        let slots = r.take(index(&config, 0, N_TENSORS));
         if r.carved()? {
             bind(&config, gguf, slots)?;
         }
@@ -139,23 +162,22 @@ impl<'a> Gpt2<'a> {
         &self.config
     }
 
-    fn slot(&self, layer: Option<usize>, tensor: usize) -> Slot {
-        let index = layer.unwrap_or(self.config.n_layer) * LAYER_TENSORS.len() + tensor;
-        self.slots.get(index).copied().unwrap_or_default()
+    fn slot(&self, layer: usize, tensor: usize) -> Slot {
+        self.slots.get(index(&self.config, layer, tensor)).copied().unwrap_or_default()
     }
 
     /// A matrix; without a head of its own the model has the token embedding for one.
     #[inline(never)]
-    fn matrix(&self, layer: Option<usize>, tensor: usize) -> Result<Matrix<'a>> {
+    fn matrix(&self, layer: usize, tensor: usize) -> Result<Matrix<'a>> {
         let mut slot = self.slot(layer, tensor);
         if !slot.is_some() {
-            slot = self.slot(None, TOKEN_EMBD);
+            slot = self.slot(0, TOKEN_EMBD);
         }
         slot.matrix(self.file)
     }
 
     #[inline(never)]
-    fn vector(&self, layer: Option<usize>, tensor: usize) -> Result<&'a [f32]> {
+    fn vector(&self, layer: usize, tensor: usize) -> Result<&'a [f32]> {
         self.slot(layer, tensor).vector(self.file)
     }
 
@@ -179,55 +201,47 @@ fn bind(config: &Config, gguf: &Gguf<'_>, slots: &mut [Slot]) -> Result<()> {
             *slot = Slot::new(&info)?;
         }
     }
-    let layers = slots.chunks_exact(LAYER_TENSORS.len()).take(config.n_layer);
-    for (layer, slots) in layers.enumerate() {
-        for (tensor, (slot, name)) in slots.iter().zip(&LAYER_TENSORS).enumerate() {
-            check(config, slot, (tensor, name), layer as u16)?;
-        }
-    }
-    let own = slots.iter().skip(config.n_layer * LAYER_TENSORS.len());
-    for (tensor, (slot, name)) in own.zip(&MODEL_TENSORS).enumerate() {
-        check(config, slot, (tensor, name), NO_LAYER)?;
+    for (i, slot) in slots.iter().enumerate() {
+        let layer = i / PER_LAYER;
+        let own = if layer == config.n_layer { PER_LAYER } else { 0 };
+        check(config, slot, own + i % PER_LAYER, layer as u16)?;
     }
     Ok(())
 }
 
+/// The place in the table of a tensor of [`TENSORS`]; the model's own are in no layer.
+fn index(config: &Config, layer: usize, tensor: usize) -> usize {
+    let layer = if tensor < PER_LAYER { layer } else { config.n_layer - 1 };
+    layer * PER_LAYER + tensor
+}
+
 /// Where in the table a tensor of this name belongs.
 fn place(config: &Config, name: &[u8]) -> Option<usize> {
-    let find = |names: &[&str], name: &[u8]| names.iter().position(|n| n.as_bytes() == name);
-    let Some(rest) = name.strip_prefix(b"blk.") else {
-        return Some(config.n_layer * LAYER_TENSORS.len() + find(&MODEL_TENSORS, name)?);
-    };
-    let dot = rest.iter().position(|&b| b == b'.')?;
-    let (digits, rest) = rest.split_at_checked(dot)?;
-    let layer = super::number(digits)?;
-    let tensor = find(&LAYER_TENSORS, rest.get(1..)?)?;
-    (layer < config.n_layer).then_some(layer * LAYER_TENSORS.len() + tensor)
+    let (mut layer, mut rest) = (config.n_layer, name);
+    if let Some(numbered) = name.strip_prefix(b"blk.") {
+        let dot = numbered.iter().position(|&b| b == b'.')?;
+        layer = super::number(numbered.get(..dot)?).filter(|n| *n < config.n_layer)?;
+        rest = numbered.get(dot + 1..)?;
+    }
+    let tensor = TENSORS.iter().position(|t| t.0.as_bytes() == rest)?;
+    // A layer's tensor has a layer's number, and only it has.
+    let fits = (tensor < PER_LAYER) == (layer < config.n_layer);
+    fits.then_some(index(config, layer, tensor))
 }
 
 /// Checks one tensor's presence, shape and type.
-fn check(config: &Config, slot: &Slot, (tensor, name): (usize, Word), layer: u16) -> Result<()> {
-    let Config { n_vocab, n_ctx, n_embd, n_ff, .. } = *config;
-    let (rows, cols) = match (layer == NO_LAYER, tensor) {
-        (false, ATTN_QKV) => (3 * n_embd, n_embd),
-        (false, ATTN_OUTPUT) => (n_embd, n_embd),
-        (false, FFN_UP) => (n_ff, n_embd),
-        (false, FFN_DOWN) => (n_embd, n_ff),
-        (false, t) if t == ATTN_QKV + 1 => (1, 3 * n_embd),
-        (false, t) if t == FFN_UP + 1 => (1, n_ff),
-        (true, TOKEN_EMBD | OUTPUT) => (n_vocab, n_embd),
-        (true, POSITION_EMBD) => (n_ctx, n_embd),
-        (true, OUTPUT_BIAS) => (1, n_vocab),
-        _ => (1, n_embd),
-    };
-    let is_matrix = rows != 1 || name.ends_with("embd.weight") || *name == "output.weight";
-    let optional = name.ends_with(".bias") || *name == "output.weight";
-    match slot.dtype() {
-        _ if !slot.is_some() && optional => Ok(()),
-        _ if !slot.is_some() => Err(Error::MissingTensor { name, layer }),
-        Some(dtype) if slot.has_shape(rows, cols) && (is_matrix || dtype == DType::F32) => Ok(()),
-        _ => Err(Error::BadShape { name, layer }),
+fn check(config: &Config, slot: &Slot, tensor: usize, layer: u16) -> Result<()> {
+    let (name, rows, cols) = TENSORS.get(tensor).ok_or(Error::Internal)?;
+    let layer = if tensor < PER_LAYER { layer } else { NO_LAYER };
+    if !slot.is_some() {
+        let optional = tensor == OUTPUT || name.ends_with(".bias");
+        return if optional { Ok(()) } else { Err(Error::MissingTensor { name, layer }) };
     }
+    let fits = slot.has_shape(rows.of(config), cols.of(config));
+    if fits && (*rows != Dim::One || slot.dtype() == Some(DType::F32)) {
+        return Ok(());
+    }
+    Err(Error::BadShape { name, layer })
 }
 
 /// What a sequence keeps between calls, and the room to compute in.
@@ -382,8 +396,8 @@ impl Run<'_, '_> {
     /// x = embedding of the token + embedding of the position
     fn embed(&mut self, s: &mut State<'_>) -> Result<bool> {
         let width = self.model.config.n_embd.max(1);
-        let tokens = self.model.matrix(None, TOKEN_EMBD)?;
-        let positions = self.model.matrix(None, POSITION_EMBD)?;
+        let tokens = self.model.matrix(0, TOKEN_EMBD)?;
+        let positions = self.model.matrix(0, POSITION_EMBD)?;
         let rows = s.x.chunks_exact_mut(width).zip(s.h.chunks_exact_mut(width));
         for ((i, &id), (x, h)) in self.batch.ids.iter().enumerate().zip(rows) {
             tokens.read_row(id as usize, x)?;
@@ -404,11 +418,8 @@ impl Run<'_, '_> {
     /// ```
     fn product(&mut self, stage: Stage, s: &mut State<'_>, logits: &mut [f32]) -> Result<bool> {
         let Config { n_embd, n_ff, eps, activation, .. } = self.model.config;
-        let n_ids = self.batch.ids.len();
-        let (mut layer, mut from) = (Some(self.layer), 0);
-        if stage == Stage::Head {
-            (layer, from) = (None, self.batch.logits_from.min(n_ids));
-        }
+        let (layer, n_ids) = (self.layer, self.batch.ids.len());
+        let from = if stage == Stage::Head { self.batch.logits_from.min(n_ids) } else { 0 };
         // A norm stands before its matrix in the table, which it writes the input of.
         let (norm, tensor, input, out) = match stage {
             Stage::Qkv => (true, ATTN_QKV, &mut *s.h, &mut *s.qkv),
