@@ -25,6 +25,8 @@ use bytemuck::{Pod, Zeroable};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Sampling {
+    /// Zero. The layout is that of the C ABI's structure, whose size is here.
+    pub reserved: u32,
     /// Divides the logits; 0 takes the largest.
     pub temperature: f32,
     /// Only the k largest; 0 is all.
@@ -43,8 +45,6 @@ pub struct Sampling {
     pub penalty_last_n: u32,
     /// 1: the model's end-of-text token is a token like any other.
     pub ignore_eos: u32,
-    /// Zero; keeps the layout free of gaps.
-    pub reserved: u32,
     /// Where the generator begins.
     pub seed: u64,
 }
@@ -55,16 +55,20 @@ impl Sampling {
     /// # Errors
     /// [`Error::BadParam`] with the parameter's name.
     pub fn check(&self) -> Result<()> {
-        let within = |name: Word, value: f32, lo: f32, hi: f32| match value {
-            v if v >= lo && v <= hi => Ok(()),
-            _ => Err(Error::BadParam { name }),
-        };
-        within(&"temperature", self.temperature, 0.0, 1e6)?;
-        within(&"top_p", self.top_p, 0.0, 1.0)?;
-        within(&"min_p", self.min_p, 0.0, 1.0)?;
-        within(&"repetition_penalty", self.repetition_penalty, 0.0, 1e6)?;
-        within(&"presence_penalty", self.presence_penalty, -1e6, 1e6)?;
-        within(&"frequency_penalty", self.frequency_penalty, -1e6, 1e6)
+        let ranges: [(Word, f32, f32, f32); 6] = [
+            (&"temperature", self.temperature, 0.0, 1e6),
+            (&"top_p", self.top_p, 0.0, 1.0),
+            (&"min_p", self.min_p, 0.0, 1.0),
+            (&"repetition_penalty", self.repetition_penalty, 0.0, 1e6),
+            (&"presence_penalty", self.presence_penalty, -1e6, 1e6),
+            (&"frequency_penalty", self.frequency_penalty, -1e6, 1e6),
+        ];
+        for (name, value, least, most) in ranges {
+            if !(value >= least && value <= most) {
+                return Err(Error::BadParam { name });
+            }
+        }
+        Ok(())
     }
 
     fn penalises(&self) -> bool {
@@ -175,35 +179,30 @@ fn penalise(logits: &mut [f32], cx: &Context<'_>) {
     let skip = cx.recent.len().saturating_sub(sampling.last_n());
     let seen = cx.recent.get(skip..).unwrap_or_default();
     for (i, &id) in seen.iter().enumerate() {
-        let before = seen.get(..i).unwrap_or_default();
-        let (first, Some(logit)) = (!before.contains(&id), logits.get_mut(id as usize)) else {
-            continue;
-        };
-        if !first {
-            continue;
+        let (mut count, mut first) = (0.0, true);
+        for (j, &other) in seen.iter().enumerate() {
+            if other == id {
+                count += 1.0;
+                first &= j >= i;
+            }
         }
+        let (true, Some(logit)) = (first, logits.get_mut(id as usize)) else { continue };
         let repetition = sampling.repetition_penalty;
         if repetition != 0.0 {
             *logit = if *logit > 0.0 { *logit / repetition } else { *logit * repetition };
         }
-        let count = seen.iter().filter(|&&other| other == id).count() as f32;
         *logit -= sampling.presence_penalty + sampling.frequency_penalty * count;
     }
 }
 
-/// Which tokens may be drawn: all, by id, or the listed ones, likeliest last.
-enum Kept<'k> {
-    All,
-    Listed(&'k [u32]),
-}
-
-/// Applies top-k, top-p and min-p to weights.
-fn keep<'k>(weights: &[f32], sampling: &Sampling, ids: &'k mut [u32]) -> Result<Kept<'k>> {
+/// Applies top-k, top-p and min-p to weights: the tokens that stay, likeliest
+/// last, or `None` if all do.
+fn keep<'k>(weights: &[f32], sampling: &Sampling, ids: &'k mut [u32]) -> Result<Option<&'k [u32]>> {
     let n = weights.len();
     let top_k = if sampling.top_k == 0 { n } else { n.min(sampling.top_k as usize) };
     let top_p = if sampling.top_p == 0.0 { 1.0 } else { sampling.top_p };
     if top_k == n && top_p == 1.0 && sampling.min_p == 0.0 {
-        return Ok(Kept::All);
+        return Ok(None);
     }
     let mut ranked = Ranked::new(weights, ids.get_mut(..n).ok_or(Error::Internal)?);
     // What top-p's share is of: the sum after top-k.
@@ -223,7 +222,7 @@ fn keep<'k>(weights: &[f32], sampling: &Sampling, ids: &'k mut [u32]) -> Result<
         share += weight;
         kept += 1;
     }
-    Ok(Kept::Listed(ranked.into_best(kept)))
+    Ok(Some(ranked.into_best(kept)))
 }
 
 /// Tokens by weight, sorted only as far as asked: a heap that gives its
@@ -288,31 +287,32 @@ impl<'k, 'w> Ranked<'k, 'w> {
     }
 }
 
-/// Draws in proportion to the weights; the generator is asked once.
-fn draw(weights: &[f32], kept: Kept<'_>, rng: &mut Rng) -> Option<u32> {
+/// Draws in proportion to the weights of the listed tokens, likeliest last, or
+/// of all, by id; the generator is asked once.
+fn draw(weights: &[f32], listed: Option<&[u32]>, rng: &mut Rng) -> Option<u32> {
     let unit = rng.next_unit();
-    match kept {
-        Kept::All => pick((0u32..).zip(weights.iter().copied()), unit),
-        Kept::Listed(ids) => {
-            let weight = |&id: &u32| (id, weights.get(id as usize).copied().unwrap_or(0.0));
-            pick(ids.iter().rev().map(weight), unit)
-        }
-    }
-}
-
-/// The first token at which the running sum passes `unit` of the whole.
-fn pick(tokens: impl Iterator<Item = (u32, f32)> + Clone, unit: f32) -> Option<u32> {
-    let sum = tokens.clone().fold(0.0, |sum, (_, weight)| sum + weight);
-    let mut running = 0.0;
+    let n = listed.map_or(weights.len(), <[u32]>::len);
     let mut last = None;
-    for (id, weight) in tokens {
-        running += weight;
-        if weight > 0.0 {
-            last = Some(id);
-            if running > unit * sum {
-                break;
+    // The first walk passes no bound and finds the sum, the second ends where
+    // the running sum passes `unit` of it.
+    let mut bound = f32::INFINITY;
+    for _walk in 0..2 {
+        let mut running = 0.0;
+        for i in 0..n {
+            let id = match listed {
+                None => i as u32,
+                Some(ids) => ids.get(n - 1 - i).copied().unwrap_or_default(),
+            };
+            let weight = weights.get(id as usize).copied().unwrap_or_default();
+            running += weight;
+            if weight > 0.0 {
+                last = Some(id);
+                if running > bound {
+                    return last;
+                }
             }
         }
+        bound = unit * running;
     }
     last
 }

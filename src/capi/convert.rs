@@ -11,6 +11,7 @@ use bytemuck::Zeroable;
 use core::ffi::c_char;
 
 /// What the core says about a model; `mem_size` is the whole block's.
+#[inline(never)]
 pub(super) fn model_info(info: &ModelInfo, mem_size: usize) -> pagelm_model_info {
     let mut c = pagelm_model_info::zeroed();
     c.n_vocab = info.n_vocab;
@@ -59,19 +60,10 @@ pub(super) fn params(c: &pagelm_session_params) -> Result<SessionParams> {
 /// The caller's settings of the sampler.
 pub(super) fn sampling(c: &pagelm_sampling) -> Result<Sampling> {
     only(c.flags, PAGELM_IGNORE_EOS)?;
-    Ok(Sampling {
-        temperature: c.temperature,
-        top_k: c.top_k,
-        top_p: c.top_p,
-        min_p: c.min_p,
-        repetition_penalty: c.repetition_penalty,
-        presence_penalty: c.presence_penalty,
-        frequency_penalty: c.frequency_penalty,
-        penalty_last_n: c.penalty_last_n,
-        ignore_eos: c.flags & PAGELM_IGNORE_EOS,
-        reserved: 0,
-        seed: c.seed,
-    })
+    // One layout, but for the size and the flags that are no flags in the core.
+    let mut sampling: Sampling = bytemuck::cast(*c);
+    sampling.reserved = 0;
+    Ok(sampling)
 }
 
 /// Where a session stands.

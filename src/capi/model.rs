@@ -229,23 +229,45 @@ pub unsafe extern "C" fn pagelm_model_init(
     model: *mut *mut pagelm_model,
     error: *mut pagelm_error,
 ) -> i32 {
-    let mut g = Guard::new();
     let file = File { p: file, size: file_size };
+    // SAFETY: the header's conventions.
+    unsafe { init((mem, mem_size), file, Some(available), model, error) }
+}
+
+/// Makes a model of what is there of a file that may be written to, or of a
+/// packed file that is all there and may not.
+///
+/// # Safety
+/// The header's conventions.
+#[inline(never)]
+unsafe fn init(
+    mem: (*mut c_void, usize),
+    file: File,
+    available: Option<usize>,
+    model: *mut *mut pagelm_model,
+    error: *mut pagelm_error,
+) -> i32 {
+    let mut g = Guard::new();
     // SAFETY: the header's conventions.
     let out = unsafe {
         g.report_to(error);
         g.answer(model, &"model")
     };
+    let there = available.unwrap_or(file.size);
     let init = || {
-        // SAFETY: the header's conventions; the bytes are used no more once they are packed.
-        let (place, head) = unsafe { Place::new(&mut g, (mem, mem_size), file, available) }?;
+        // SAFETY: the header's conventions, of a packed file for the model's life; the bytes of
+        // another are used no more once they are packed.
+        let (place, head) = unsafe { Place::new(&mut g, mem, file, there) }?;
         // SAFETY: the header's conventions; the block is new and apart from the file.
         let rest = unsafe { place.block.clear(size_of::<pagelm_model>()) };
-        let loader = Loader::new(head, file_size, rest)?;
-        // SAFETY: the loader was made in the same block.
-        let handle = unsafe { place.put(State::Loading(loader)) };
+        let state = match available {
+            Some(_) => State::Loading(Loader::new(head, file.size, rest)?),
+            None => State::Ready(Model::from_packed(head, rest)?),
+        };
+        // SAFETY: the loader or model was made in the same block.
+        let handle = unsafe { place.put(state) };
         // SAFETY: `put` wrote a handle there just now, and nobody else knows it yet.
-        let status = unsafe { revive(handle, available) }?;
+        let status = unsafe { revive(handle, there) }?;
         out.put(handle);
         Ok(status)
     };
@@ -311,29 +333,10 @@ pub unsafe extern "C" fn pagelm_model_init_packed(
     model: *mut *mut pagelm_model,
     error: *mut pagelm_error,
 ) -> i32 {
-    let mut g = Guard::new();
     // Made writable in type only: a ready model's file is never written to.
     let file = File { p: file.cast_mut(), size: file_size };
     // SAFETY: the header's conventions.
-    let out = unsafe {
-        g.report_to(error);
-        g.answer(model, &"model")
-    };
-    let init = || {
-        // SAFETY: the header's conventions, for the model's life.
-        let (place, bytes) = unsafe { Place::new(&mut g, (mem, mem_size), file, file_size) }?;
-        // SAFETY: the header's conventions; the block is new and apart from the file.
-        let rest = unsafe { place.block.clear(size_of::<pagelm_model>()) };
-        let bound = Model::from_packed(bytes, rest)?;
-        // SAFETY: the model was made in the same block.
-        let handle = unsafe { place.put(State::Ready(bound)) };
-        // SAFETY: `put` wrote a handle there just now, and nobody else knows it yet.
-        let status = unsafe { revive(handle, file_size) }?;
-        out.put(handle);
-        Ok(status)
-    };
-    let result = init();
-    g.status(result)
+    unsafe { init((mem, mem_size), file, None, model, error) }
 }
 
 /// What `pagelm_model_probe` tells, of a model that is ready.

@@ -3,7 +3,7 @@
 #![allow(clippy::missing_safety_doc)] // one contract for all: see the module above
 
 use crate::error::{Error, Result};
-use crate::session::{MAX_BIAS, Progress, Session, SessionParams, Step};
+use crate::session::{Progress, Session, SessionParams, Step};
 use bytemuck::bytes_of;
 use core::ffi::c_void;
 use core::mem::offset_of;
@@ -249,12 +249,7 @@ pub unsafe extern "C" fn pagelm_session_set_logit_bias(
     let (ids, bias, it) =
         unsafe { (g.input(ids, n, &"ids"), g.input(bias, n, &"bias"), enter(&mut g, session)) };
     let Some(it) = it else { return g.stopped() };
-    let mut pairs = [(0, 0.0); MAX_BIAS];
-    for (pair, (&id, &bias)) in pairs.iter_mut().zip(ids.iter().zip(bias)) {
-        *pair = (id, bias);
-    }
-    let full = Error::Full { what: &"logit bias", max: MAX_BIAS as u16 };
-    let set = pairs.get(..n).ok_or(full).and_then(|list| it.session.set_logit_bias(list));
+    let set = it.session.set_bias(n, ids.iter().copied().zip(bias.iter().copied()));
     it.ok(set)
 }
 

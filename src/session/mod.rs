@@ -173,19 +173,27 @@ impl<'m> Session<'m> {
     /// [`Error::Full`] for more than [`MAX_BIAS`], [`Error::BadToken`], or
     /// [`Error::BadParam`] for what is not finite; nothing has changed then.
     pub fn set_logit_bias(&mut self, bias: &[(u32, f32)]) -> Result<()> {
-        if bias.len() > MAX_BIAS {
+        self.set_bias(bias.len(), bias.iter().copied())
+    }
+
+    /// [`Session::set_logit_bias`] for the `n` pairs of any list.
+    pub(crate) fn set_bias<I>(&mut self, n: usize, bias: I) -> Result<()>
+    where
+        I: Iterator<Item = (u32, f32)> + Clone,
+    {
+        if n > MAX_BIAS {
             return Err(Error::Full { what: &"logit bias", max: MAX_BIAS as u16 });
         }
-        for (id, value) in bias {
-            self.check_id(*id)?;
+        for (id, value) in bias.clone() {
+            self.check_id(id)?;
             if !value.is_finite() {
                 return Err(Error::BadParam { name: &"logit bias" });
             }
         }
         for ((slot, value), new) in self.bias_ids.iter_mut().zip(self.bias.iter_mut()).zip(bias) {
-            (*slot, *value) = *new;
+            (*slot, *value) = new;
         }
-        self.head.n_bias = bias.len() as u32;
+        self.head.n_bias = n as u32;
         Ok(())
     }
 
