@@ -93,23 +93,16 @@ impl<'a> Cache<'a> {
     /// [`Error::Internal`] if there is no such position.
     pub fn store(&mut self, layer: usize, pos: usize, k: &[f32], v: &[f32]) -> Result<()> {
         let Shape { n_head, head_dim, n_ctx, .. } = self.shape;
-        let (keys, values) = (self.shape.keys(), self.shape.values());
-        let head_dim = head_dim.max(1);
-        for (head, (k, v)) in k.chunks_exact(head_dim).zip(v.chunks_exact(head_dim)).enumerate() {
-            let index = layer * n_head + head;
-            let cache = self.k.get_mut(index * keys..(index + 1) * keys).ok_or(Error::Internal)?;
-            let start = pos / GROUP * GROUP * head_dim + pos % GROUP;
-            let column = cache.get_mut(start..).ok_or(Error::Internal)?;
-            for (cell, k) in column.iter_mut().step_by(GROUP).zip(k) {
-                *cell = *k;
-            }
-            let cache = self.v.get_mut(index * values..(index + 1) * values);
-            let groups = cache.ok_or(Error::Internal)?.chunks_exact_mut((n_ctx * GROUP).max(1));
-            for (group, v) in groups.zip(v.chunks(GROUP)) {
-                let cells = group.get_mut(pos * GROUP..).ok_or(Error::Internal)?;
-                for (cell, v) in cells.iter_mut().zip(v) {
-                    *cell = *v;
-                }
+        let mut numbers = k.iter().zip(v);
+        for head in layer * n_head..(layer + 1) * n_head {
+            // Where the position's column begins among the keys, and its place in
+            // the first group of dimensions among the values.
+            let k_at = head * self.shape.keys() + pos / GROUP * GROUP * head_dim + pos % GROUP;
+            let v_at = head * self.shape.values() + pos * GROUP;
+            for (d, (k, v)) in numbers.by_ref().take(head_dim).enumerate() {
+                let v_at = v_at + d / GROUP * GROUP * n_ctx + d % GROUP;
+                *self.k.get_mut(k_at + d * GROUP).ok_or(Error::Internal)? = *k;
+                *self.v.get_mut(v_at).ok_or(Error::Internal)? = *v;
             }
         }
         Ok(())

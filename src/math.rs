@@ -192,11 +192,22 @@ fn add_lanes(sums: &mut [f32; LANES], terms: &[f32; LANES]) {
 /// Visits a slice eight by eight, the last ones filled up with `fill`.
 #[inline(always)]
 fn for_each_eight(x: &[f32], fill: f32, mut visit: impl FnMut(&[f32; LANES])) {
-    let (chunks, tail) = x.as_chunks::<LANES>();
-    let mut last = [fill; LANES];
-    slices::copy(&mut last, tail);
-    // One call, so that the visit is compiled once.
-    chunks.iter().chain((!tail.is_empty()).then_some(&last)).for_each(|chunk| visit(chunk));
+    let mut rest = x;
+    while !rest.is_empty() {
+        let mut chunk = [fill; LANES];
+        // Chosen here, so that the visit is compiled once.
+        rest = match rest.split_first_chunk() {
+            Some((first, rest)) => {
+                chunk = *first;
+                rest
+            }
+            None => {
+                slices::copy(&mut chunk, rest);
+                &[]
+            }
+        };
+        visit(&chunk);
+    }
 }
 
 /// A function of this module on four numbers at once, which become one vector.

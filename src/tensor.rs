@@ -13,8 +13,8 @@ use bytemuck::{Pod, Zeroable};
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct Slot {
-    offset: u64,
-    size: u64,
+    offset: usize,
+    size: usize,
     rows: u32,
     cols: u32,
     dtype: u32,
@@ -30,8 +30,8 @@ impl Slot {
     pub fn new(info: &TensorInfo<'_>) -> Result<Self> {
         let narrow = |n: usize| u32::try_from(n).map_err(|_| Error::TooLarge);
         Ok(Self {
-            offset: info.offset as u64,
-            size: info.size as u64,
+            offset: info.offset,
+            size: info.size,
             rows: narrow(info.rows)?,
             cols: narrow(info.cols)?,
             dtype: info.dtype as u32,
@@ -64,10 +64,8 @@ impl Slot {
     }
 
     fn bytes<'a>(&self, file: &'a [u8]) -> Result<&'a [u8]> {
-        let start = usize::try_from(self.offset).map_err(|_| Error::Internal)?;
-        let size = usize::try_from(self.size).map_err(|_| Error::Internal)?;
-        let end = start.checked_add(size).ok_or(Error::Internal)?;
-        file.get(start..end).ok_or(Error::Internal)
+        let end = self.offset.saturating_add(self.size);
+        file.get(self.offset..end).ok_or(Error::Internal)
     }
 
     /// The tensor as a packed matrix.
@@ -379,12 +377,14 @@ impl Activation {
     /// The function that Hugging Face's `activation_function` names.
     #[must_use]
     pub fn from_name(name: &[u8]) -> Option<Self> {
-        match name {
-            b"gelu_new" | b"gelu_pytorch_tanh" | b"gelu_fast" => Some(Self::GeluTanh),
-            b"gelu" => Some(Self::GeluErf),
-            b"relu" => Some(Self::Relu),
-            _ => None,
-        }
+        const NAMES: [(&str, Activation); 5] = [
+            ("gelu_new", Activation::GeluTanh),
+            ("gelu_pytorch_tanh", Activation::GeluTanh),
+            ("gelu_fast", Activation::GeluTanh),
+            ("gelu", Activation::GeluErf),
+            ("relu", Activation::Relu),
+        ];
+        NAMES.iter().find(|of| of.0.as_bytes() == name).map(|of| of.1)
     }
 
     /// Applies it to every element.

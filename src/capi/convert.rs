@@ -1,6 +1,7 @@
 //! Between the header's structures and the core's: field by field, no pointers.
 #![forbid(unsafe_code)]
 
+use super::guard::Guard;
 use super::types::*;
 use crate::error::{Error, Result};
 use crate::models::ModelInfo;
@@ -41,20 +42,23 @@ pub(super) fn model_info(info: &ModelInfo, mem_size: usize) -> pagelm_model_info
 }
 
 /// The caller's parameters of a session.
-pub(super) fn params(c: &pagelm_session_params) -> Result<SessionParams> {
-    only(c.flags, PAGELM_ALL_LOGITS)?;
+pub(super) fn params(g: &mut Guard, c: &pagelm_session_params) -> SessionParams {
+    g.flags(c.flags, PAGELM_ALL_LOGITS);
     let when_full = match c.when_full {
         PAGELM_WHEN_FULL_STOP => WhenFull::Stop,
         PAGELM_WHEN_FULL_SLIDE => WhenFull::Slide,
-        _ => return Err(Error::BadParam { name: &"when_full" }),
+        _ => {
+            g.fail(Error::BadParam { name: &"when_full" });
+            WhenFull::Stop
+        }
     };
-    Ok(SessionParams {
+    SessionParams {
         n_ctx: c.n_ctx,
         n_batch: c.n_batch,
         max_text: c.max_text,
         when_full,
         all_logits: c.flags & PAGELM_ALL_LOGITS != 0,
-    })
+    }
 }
 
 /// The caller's settings of the sampler.

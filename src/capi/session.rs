@@ -127,9 +127,10 @@ fn mem_size(core: Result<usize>) -> Result<usize> {
 /// # Safety
 /// The header's conventions, for a structure of any version at `p`.
 #[inline(never)]
-unsafe fn params(g: &mut Guard, p: *const pagelm_session_params) -> Result<SessionParams> {
+unsafe fn params(g: &mut Guard, p: *const pagelm_session_params) -> SessionParams {
     // SAFETY: promised to this function.
-    convert::params(&unsafe { g.read_record(p, &"params") })
+    let c = unsafe { g.read_record(p, &"params") };
+    convert::params(g, &c)
 }
 
 /// Bytes of memory that `pagelm_session_init` will need, told from the model file's first `len`
@@ -151,7 +152,7 @@ pub unsafe extern "C" fn pagelm_session_probe(
     };
     let probe = || {
         g.check()?;
-        size.put(mem_size(Session::probe(bytes, &params?))?);
+        size.put(mem_size(Session::probe(bytes, &params))?);
         Ok(PAGELM_OK)
     };
     let result = model::more(probe());
@@ -175,7 +176,7 @@ pub unsafe extern "C" fn pagelm_session_mem_size(
     let Some(it) = it else { return g.stopped() };
     let query = || {
         g.check()?;
-        size.put(mem_size(Session::mem_size(it.model, &params?))?);
+        size.put(mem_size(Session::mem_size(it.model, &params))?);
         Ok(PAGELM_OK)
     };
     let result = query();
@@ -203,7 +204,6 @@ pub unsafe extern "C" fn pagelm_session_init(
     let Some(it) = it else { return g.stopped() };
     let init = || {
         g.check()?;
-        let params = params?;
         let need = self::mem_size(Session::mem_size(it.model, &params))?;
         let block = g.block(mem, mem_size, need)?;
         // SAFETY: the header's conventions; the block is new, and apart from the model and its file.

@@ -42,11 +42,23 @@ pub struct Config {
     pub activation: Activation,
 }
 
+/// The keys of the sizes that a file must state.
+static SIZES: [&str; 5] = [
+    "context_length",
+    "embedding_length",
+    "attention.head_count",
+    "block_count",
+    "feed_forward_length",
+];
+
 impl Config {
     fn read(gguf: &Gguf<'_>) -> Result<Self> {
         let keys = Keys::new(gguf, "gpt2.");
-        let n_embd = keys.size(&"embedding_length")?;
-        let n_head = keys.size(&"attention.head_count")?;
+        let mut sizes = [0; 5];
+        for (size, key) in sizes.iter_mut().zip(&SIZES) {
+            *size = keys.size(key)?;
+        }
+        let [n_ctx, n_embd, n_head, n_layer, n_ff] = sizes;
         if !n_embd.is_multiple_of(n_head.max(1)) {
             return Err(Error::BadValue { key: &"attention.head_count" });
         }
@@ -60,12 +72,12 @@ impl Config {
         let n_vocab = embedding.ok_or(missing)?.rows;
         Ok(Self {
             n_vocab,
-            n_ctx: keys.size(&"context_length")?,
+            n_ctx,
             n_embd,
             n_head,
             head_dim: n_embd / n_head.max(1),
-            n_layer: keys.size(&"block_count")?,
-            n_ff: keys.size(&"feed_forward_length")?,
+            n_layer,
+            n_ff,
             eps: keys.number(&"attention.layer_norm_epsilon")?,
             activation,
         })
@@ -162,23 +174,23 @@ impl<'a> Gpt2<'a> {
         &self.config
     }
 
-    fn slot(&self, layer: usize, tensor: usize) -> Slot {
-        self.slots.get(index(&self.config, layer, tensor)).copied().unwrap_or_default()
+    fn slot(&self, layer: usize, tensor: usize) -> Result<&'a Slot> {
+        self.slots.get(index(&self.config, layer, tensor)).ok_or(Error::Internal)
     }
 
     /// A matrix; without a head of its own the model has the token embedding for one.
     #[inline(never)]
     fn matrix(&self, layer: usize, tensor: usize) -> Result<Matrix<'a>> {
-        let mut slot = self.slot(layer, tensor);
+        let mut slot = self.slot(layer, tensor)?;
         if !slot.is_some() {
-            slot = self.slot(0, TOKEN_EMBD);
+            slot = self.slot(0, TOKEN_EMBD)?;
         }
         slot.matrix(self.file)
     }
 
     #[inline(never)]
     fn vector(&self, layer: usize, tensor: usize) -> Result<&'a [f32]> {
-        self.slot(layer, tensor).vector(self.file)
+        self.slot(layer, tensor)?.vector(self.file)
     }
 
     /// Multiplications for one token, attention left out.
@@ -432,17 +444,14 @@ impl Run<'_, '_> {
         let w = self.model.matrix(layer, tensor)?;
         let bias = self.model.vector(layer, tensor + 1)?;
         let input = first(input, n, w.cols())?;
-        if *self.at == 0 {
-            if norm {
-                let weight = self.model.vector(layer, tensor - 2)?;
-                let bias = self.model.vector(layer, tensor - 1)?;
-                let x = s.x.get(from * n_embd..).ok_or(Error::Internal)?;
-                tensor::layer_norm(x, (weight, bias), eps, input);
-            }
-            s.acts.prepare(&w, input)?;
+        if norm && *self.at == 0 {
+            let weight = self.model.vector(layer, tensor - 2)?;
+            let bias = self.model.vector(layer, tensor - 1)?;
+            let x = s.x.get(from * n_embd..).ok_or(Error::Internal)?;
+            tensor::layer_norm(x, (weight, bias), eps, input);
         }
-        let acts = s.acts.acts(input);
-        if !tensor::linear(self.isa, (&w, bias), (acts, n), out, self.at, self.budget)? {
+        let input = (&*input, n);
+        if !tensor::product(self.isa, &mut s.acts, (w, bias), input, out, self.at, self.budget)? {
             return Ok(false);
         }
         match stage {

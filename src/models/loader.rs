@@ -66,9 +66,7 @@ impl<'a> Loader<'a> {
     pub fn new(arrived: &[u8], file_size: usize, mem: &'a mut [u8]) -> Result<Self> {
         let gguf = Gguf::parse(arrived)?;
         check_file(&gguf, arrived, file_size)?;
-        let mut count = Reserve::count();
-        lay(&mut count, &gguf)?;
-        let need = count.finish()?.max(pack_scratch_size(&gguf)?);
+        let need = Model::with(&mut Reserve::count(), &gguf)?.info.model_mem_size;
         if mem.len() < need {
             return Err(Error::OutOfMemory { need });
         }
@@ -90,7 +88,7 @@ impl<'a> Loader<'a> {
         }
         self.arrived = arrived.len();
         while let Some((info, after)) = self.next.read(arrived) {
-            let (range, cols, offset) = (info.range(), info.cols as usize, info.offset);
+            let (range, cols, offset) = (info.range(), info.cols, info.offset);
             let (dtype, is_matrix) = (info.dtype, info.n_dims == 2);
             let Some(data) = arrived.get_mut(range) else { return Ok(false) };
             if is_matrix && !self.packed {

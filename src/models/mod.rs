@@ -138,11 +138,7 @@ pub struct ModelInfo {
 /// assert_eq!(pagelm::probe(b"<!doctype html>").err(), Some(pagelm::Error::BadMagic));
 /// ```
 pub fn probe(bytes: &[u8]) -> Result<ModelInfo> {
-    let gguf = Gguf::parse(bytes)?;
-    let mut r = Reserve::count();
-    let (net, tokenizer) = lay(&mut r, &gguf)?;
-    let scratch = pack_scratch_size(&gguf)?;
-    Ok(net.info(&gguf, &tokenizer, r.finish()?.max(scratch)))
+    Ok(Model::outline(bytes)?.info)
 }
 
 /// The one layout of a model's memory: the table of tensors, then the tokenizer's.
@@ -269,7 +265,7 @@ impl<'a> Model<'a> {
 
     fn with(r: &mut Reserve<'a>, gguf: &Gguf<'a>) -> Result<Self> {
         let (net, tokenizer) = lay(r, gguf)?;
-        let info = net.info(gguf, &tokenizer, 0);
+        let info = net.info(gguf, &tokenizer, r.finish()?.max(pack_scratch_size(gguf)?));
         if tokenizer.n_vocab() > info.n_vocab as usize {
             return Err(Error::BadShape { name: &"token_embd.weight", layer: NO_LAYER });
         }
@@ -277,7 +273,7 @@ impl<'a> Model<'a> {
         Ok(Self { net, tokenizer, info, isa: Isa::detect(), fingerprint })
     }
 
-    /// What the header said; `model_mem_size` is 0 here.
+    /// What the header said.
     #[must_use]
     pub fn info(&self) -> &ModelInfo {
         &self.info
