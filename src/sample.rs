@@ -55,20 +55,16 @@ impl Sampling {
     /// # Errors
     /// [`Error::BadParam`] with the parameter's name.
     pub fn check(&self) -> Result<()> {
-        let ranges: [(Word, f32, f32, f32); 6] = [
-            (&"temperature", self.temperature, 0.0, 1e6),
-            (&"top_p", self.top_p, 0.0, 1.0),
-            (&"min_p", self.min_p, 0.0, 1.0),
-            (&"repetition_penalty", self.repetition_penalty, 0.0, 1e6),
-            (&"presence_penalty", self.presence_penalty, -1e6, 1e6),
-            (&"frequency_penalty", self.frequency_penalty, -1e6, 1e6),
-        ];
-        for (name, value, least, most) in ranges {
-            if !(value >= least && value <= most) {
-                return Err(Error::BadParam { name });
-            }
-        }
-        Ok(())
+        let within = |name: Word, value: f32, lo: f32, hi: f32| match value {
+            v if v >= lo && v <= hi => Ok(()),
+            _ => Err(Error::BadParam { name }),
+        };
+        within(&"temperature", self.temperature, 0.0, 1e6)?;
+        within(&"top_p", self.top_p, 0.0, 1.0)?;
+        within(&"min_p", self.min_p, 0.0, 1.0)?;
+        within(&"repetition_penalty", self.repetition_penalty, 0.0, 1e6)?;
+        within(&"presence_penalty", self.presence_penalty, -1e6, 1e6)?;
+        within(&"frequency_penalty", self.frequency_penalty, -1e6, 1e6)
     }
 
     fn penalises(&self) -> bool {
@@ -392,7 +388,7 @@ mod tests {
         let mut want = vec![];
         let step =
             |s: u128| (s * 6_364_136_223_846_793_005 + 1_442_695_040_888_963_407) % (1 << 64);
-        state = step(step(state) + 42 % (1 << 64));
+        state = step(step(state) + 42);
         for _ in 0..4 {
             let x = ((state >> 18) ^ state) >> 27;
             let rot = (state >> 59) as u32;

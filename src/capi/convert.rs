@@ -89,6 +89,6 @@ pub(super) fn session_info(info: &SessionInfo) -> pagelm_session_info {
 }
 
 /// An error if `flags` holds bits that this build does not know.
-fn only(flags: u32, known: u32) -> Result<()> {
+pub(super) fn only(flags: u32, known: u32) -> Result<()> {
     if flags & !known == 0 { Ok(()) } else { Err(Error::BadParam { name: &"flags" }) }
 }

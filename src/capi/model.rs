@@ -388,25 +388,24 @@ pub unsafe extern "C" fn pagelm_model_tokenize(
     let tokenize = || {
         g.check()?;
         let work = work.cleared(Tokenizer::work_size(len))?;
-        let mut encode = |put: &mut dyn FnMut(u32)| {
-            let mut put = |id| {
-                put(id);
+        // Counted first: what does not fit is not begun.
+        let mut write = false;
+        loop {
+            let mut count = 0;
+            it.model.tokenizer().encode(text, flags != 0, work, &mut |id| {
+                if write {
+                    out.put(count, &[id]);
+                }
+                count += 1;
                 Ok(())
-            };
-            it.model.tokenizer().encode(text, flags != 0, work, &mut put)
-        };
-        let mut count = 0;
-        encode(&mut |_| count += 1)?;
-        if !ids.is_null() {
-            guard::fits(count, out.room())?;
-            let mut i = 0;
-            encode(&mut |id| {
-                out.put(i, &[id]);
-                i += 1;
             })?;
+            if write || ids.is_null() {
+                n.put(count);
+                return Ok(PAGELM_OK);
+            }
+            guard::fits(count, out.room())?;
+            write = true;
         }
-        n.put(count);
-        Ok(PAGELM_OK)
     };
     let result = tokenize();
     g.status(result)
@@ -432,21 +431,25 @@ pub unsafe extern "C" fn pagelm_model_detokenize(
     let Some(it) = it else { return g.stopped() };
     let detokenize = || {
         g.check()?;
-        let decode = |put: &mut dyn FnMut(&[u8])| {
-            list.iter().try_for_each(|&id| it.model.tokenizer().decode(id, put))
-        };
-        let mut size = 0;
-        decode(&mut |bytes| size += bytes.len())?;
-        if !text.is_null() {
+        // Counted first: what does not fit is not begun.
+        let mut write = false;
+        loop {
+            let mut size = 0;
+            for &id in list {
+                it.model.tokenizer().decode(id, &mut |bytes| {
+                    if write {
+                        out.put(size, bytes);
+                    }
+                    size += bytes.len();
+                })?;
+            }
+            if write || text.is_null() {
+                len.put(size);
+                return Ok(PAGELM_OK);
+            }
             guard::fits(size, out.room())?;
-            let mut at = 0;
-            decode(&mut |bytes| {
-                out.put(at, bytes);
-                at += bytes.len();
-            })?;
+            write = true;
         }
-        len.put(size);
-        Ok(PAGELM_OK)
     };
     let result = detokenize();
     g.status(result)

@@ -2,7 +2,7 @@
 #![allow(non_camel_case_types)]
 #![allow(clippy::missing_safety_doc)] // one contract for all: see the module above
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Word};
 use crate::session::{Progress, Session, SessionParams, Step};
 use bytemuck::bytes_of;
 use core::ffi::c_void;
@@ -106,6 +106,35 @@ impl pagelm_session {
     pub(super) fn ok(&mut self, result: Result<()>) -> i32 {
         self.done(result.map(|()| PAGELM_OK))
     }
+}
+
+/// Bytes that a caller gives: where, how many, and what they are called.
+type Given = (*const u8, usize, Word);
+
+/// For a call without any.
+const NOTHING: Given = (core::ptr::null(), 0, &"nothing");
+
+/// A call that changes a session by a number or by bytes: `work` gets both once they are sound.
+///
+/// # Safety
+/// The header's conventions.
+#[inline(never)]
+unsafe fn act(
+    session: *mut pagelm_session,
+    (p, n, name): Given,
+    work: &mut dyn FnMut(&mut pagelm_session, &[u8]) -> Result<i32>,
+) -> i32 {
+    let mut g = Guard::new();
+    // SAFETY: promised to this function.
+    let (bytes, it) = unsafe { (g.input(p, n, name), enter(&mut g, session)) };
+    let Some(it) = it else { return g.stopped() };
+    let result = work(it, bytes);
+    it.done(result)
+}
+
+/// The status of work that has no number to tell.
+fn ok(_: ()) -> i32 {
+    PAGELM_OK
 }
 
 /// The status of a step.
@@ -260,12 +289,8 @@ pub unsafe extern "C" fn pagelm_session_add_stop(
     text: *const u8,
     len: usize,
 ) -> i32 {
-    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    let (text, it) = unsafe { (g.input(text, len, &"text"), enter(&mut g, session)) };
-    let Some(it) = it else { return g.stopped() };
-    let added = it.session.add_stop(text);
-    it.ok(added)
+    unsafe { act(session, (text, len, &"text"), &mut |it, text| it.session.add_stop(text).map(ok)) }
 }
 
 /// Adds a token that ends the text, besides the model's own. At most 16 of them.
@@ -274,25 +299,20 @@ pub unsafe extern "C" fn pagelm_session_add_stop_token(
     session: *mut pagelm_session,
     id: u32,
 ) -> i32 {
-    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    let Some(it) = (unsafe { enter(&mut g, session) }) else {
-        return g.stopped();
-    };
-    let added = it.session.add_stop_token(id);
-    it.ok(added)
+    unsafe { act(session, NOTHING, &mut |it, _| it.session.add_stop_token(id).map(ok)) }
 }
 
 /// Forgets all stop strings and stop tokens that were added.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_clear_stops(session: *mut pagelm_session) -> i32 {
-    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    let Some(it) = (unsafe { enter(&mut g, session) }) else {
-        return g.stopped();
-    };
-    it.session.clear_stops();
-    PAGELM_OK
+    unsafe {
+        act(session, NOTHING, &mut |it, _| {
+            it.session.clear_stops();
+            Ok(PAGELM_OK)
+        })
+    }
 }
 
 /// Queues a text, at most `max_text` bytes; nothing is computed yet. `flags`: PAGELM_PARSE_SPECIAL
@@ -304,13 +324,13 @@ pub unsafe extern "C" fn pagelm_session_feed_text(
     len: usize,
     flags: u32,
 ) -> i32 {
-    let mut g = Guard::new();
-    g.flags(flags, PAGELM_PARSE_SPECIAL);
     // SAFETY: the header's conventions.
-    let (text, it) = unsafe { (g.input(text, len, &"text"), enter(&mut g, session)) };
-    let Some(it) = it else { return g.stopped() };
-    let fed = it.session.feed_text(text, flags != 0);
-    it.ok(fed)
+    unsafe {
+        act(session, (text, len, &"text"), &mut |it, text| {
+            convert::only(flags, PAGELM_PARSE_SPECIAL)?;
+            it.session.feed_text(text, flags != 0).map(ok)
+        })
+    }
 }
 
 /// Queues token ids; all of them or, after an error, none.
@@ -333,13 +353,13 @@ pub unsafe extern "C" fn pagelm_session_feed_ids(
 /// `budget`: units of 65,536 multiply-adds; 0: no limit. It never changes a result.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_eval(session: *mut pagelm_session, budget: u32) -> i32 {
-    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    let Some(it) = (unsafe { enter(&mut g, session) }) else {
-        return g.stopped();
-    };
-    let done = it.session.eval(budget);
-    it.done(done.map(|progress| if progress == Progress::Ready { PAGELM_OK } else { PAGELM_MORE }))
+    unsafe {
+        act(session, NOTHING, &mut |it, _| {
+            let done = it.session.eval(budget)?;
+            Ok(if done == Progress::Ready { PAGELM_OK } else { PAGELM_MORE })
+        })
+    }
 }
 
 /// Works through the queue, then chooses a token and queues it. PAGELM_TOKEN: `pagelm_session_token`
@@ -349,13 +369,8 @@ pub unsafe extern "C" fn pagelm_session_eval(session: *mut pagelm_session, budge
 /// text begins with the model's bos token.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_run(session: *mut pagelm_session, budget: u32) -> i32 {
-    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    let Some(it) = (unsafe { enter(&mut g, session) }) else {
-        return g.stopped();
-    };
-    let done = it.session.run(budget);
-    it.done(done.map(step))
+    unsafe { act(session, NOTHING, &mut |it, _| it.session.run(budget).map(step)) }
 }
 
 /// For a loop of your own, once `pagelm_session_eval` is done: chooses a token and queues it, as
@@ -378,13 +393,8 @@ pub unsafe extern "C" fn pagelm_session_sample(session: *mut pagelm_session, id:
 /// is complete.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_accept(session: *mut pagelm_session, id: u32) -> i32 {
-    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    let Some(it) = (unsafe { enter(&mut g, session) }) else {
-        return g.stopped();
-    };
-    let accepted = it.session.accept(id);
-    it.done(accepted.map(step))
+    unsafe { act(session, NOTHING, &mut |it, _| it.session.accept(id).map(step)) }
 }
 
 /// The last generated token. PAGELM_ERROR_NO_LOGITS if there is none yet.
@@ -424,13 +434,13 @@ pub unsafe extern "C" fn pagelm_session_text(
 /// beginning of a stop string. `pagelm_session_text` has it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_finish(session: *mut pagelm_session) -> i32 {
-    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    let Some(it) = (unsafe { enter(&mut g, session) }) else {
-        return g.stopped();
-    };
-    it.session.release_text();
-    PAGELM_OK
+    unsafe {
+        act(session, NOTHING, &mut |it, _| {
+            it.session.release_text();
+            Ok(PAGELM_OK)
+        })
+    }
 }
 
 /// The raw logits: `*n` = n_vocab numbers at `*logits`, in the session, until the next call that
@@ -488,14 +498,14 @@ pub unsafe extern "C" fn pagelm_session_top_logprobs(
 /// and stops stay.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pagelm_session_reset(session: *mut pagelm_session) -> i32 {
-    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    let Some(it) = (unsafe { enter(&mut g, session) }) else {
-        return g.stopped();
-    };
-    it.session.reset();
-    it.last = None;
-    PAGELM_OK
+    unsafe {
+        act(session, NOTHING, &mut |it, _| {
+            it.session.reset();
+            it.last = None;
+            Ok(PAGELM_OK)
+        })
+    }
 }
 
 /// Where the session stands.
@@ -562,12 +572,12 @@ pub unsafe extern "C" fn pagelm_session_restore(
     bytes: *const c_void,
     n: usize,
 ) -> i32 {
-    let mut g = Guard::new();
     // SAFETY: the header's conventions.
-    let (bytes, it) = unsafe { (g.input(bytes.cast::<u8>(), n, &"bytes"), enter(&mut g, session)) };
-    let Some(it) = it else { return g.stopped() };
-    let restored = it.session.restore(bytes);
-    it.ok(restored)
+    unsafe {
+        act(session, (bytes.cast(), n, &"bytes"), &mut |it, bytes| {
+            it.session.restore(bytes).map(ok)
+        })
+    }
 }
 
 /// The last failure of a call that takes the session without const; code PAGELM_OK and an empty

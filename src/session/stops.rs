@@ -80,29 +80,30 @@ impl<'a> Stops<'a> {
         self.tokens.iter().take(self.counts.tokens as usize).any(|&t| t == id)
     }
 
-    fn strings(&self) -> impl Iterator<Item = &[u8]> {
-        let ends = self.ends.iter().take(self.counts.strings as usize);
-        ends.scan(0usize, |start, &end| {
-            let stop = self.text.get(*start..end as usize);
-            *start = end as usize;
-            stop
+    /// The first place of `text` from which on it and a stop string agree as `matches` asks.
+    #[inline(never)]
+    fn scan(&self, text: &[u8], matches: fn(&[u8], &[u8]) -> bool) -> Option<usize> {
+        (0..text.len()).find(|&at| {
+            let tail = text.get(at..).unwrap_or_default();
+            let mut start = 0;
+            self.ends.iter().take(self.counts.strings as usize).any(|&end| {
+                let stop = self.text.get(start..end as usize);
+                start = end as usize;
+                stop.is_some_and(|stop| matches(tail, stop))
+            })
         })
     }
 
     /// Where the first stop string in `text` begins.
     pub(super) fn find(&self, text: &[u8]) -> Option<usize> {
-        let first = |stop: &[u8]| text.windows(stop.len().max(1)).position(|w| w == stop);
-        self.strings().filter_map(first).min()
+        self.scan(text, |tail, stop| !stop.is_empty() && tail.starts_with(stop))
     }
 
     /// How many bytes at the end of `text` could be the beginning of a stop string.
     pub(super) fn held_back(&self, text: &[u8]) -> usize {
-        let longest = |stop: &[u8]| {
-            let most = stop.len().saturating_sub(1).min(text.len());
-            let begins = |&n: &usize| stop.get(..n).is_some_and(|begin| text.ends_with(begin));
-            (1..=most).rev().find(begins).unwrap_or(0)
-        };
-        self.strings().map(longest).max().unwrap_or(0)
+        let begins =
+            self.scan(text, |tail, stop| tail.len() < stop.len() && stop.starts_with(tail));
+        begins.map_or(0, |at| text.len() - at)
     }
 }
 
