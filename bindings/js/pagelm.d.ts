@@ -118,6 +118,13 @@ export interface GenerateOptions extends FeedOptions {
   onToken?: (id: number, text: string) => void;
 }
 
+export interface PredictOptions {
+  /** Go on from the state that the call before left, instead of starting anew. */
+  keep?: boolean;
+  /** Give the outputs of every step, one behind the other, not only those of the last. */
+  everyStep?: boolean;
+}
+
 /** Why a text ended: `length` is maxTokens, `stop` a stop text or token, `context` that it is full. */
 export type Finish = "length" | "stop" | "context";
 
@@ -139,6 +146,10 @@ export interface ModelInfo {
   readonly tokenizer: boolean;
   readonly bos: number | null;
   readonly eos: number | null;
+  /** Numbers of one step of input for `predict`; 0: the model takes token ids. */
+  readonly inputs: number;
+  /** Numbers of one step of output. */
+  readonly outputs: number;
 }
 
 /** Bytes of memory. `total` is all of it, and stays so until a snapshot is taken or restored. */
@@ -181,6 +192,18 @@ export interface Model {
   logits(): Float32Array;
   /** The best `n` of them as logarithms of probabilities. Default: 10; at most `vocabSize`. */
   topLogprobs(n?: number): TopLogprobs;
+
+  /**
+   * Runs a recurrent or feed-forward network as a function: numbers in, step after step (token ids for
+   * a model of tokens), the outputs of the last step out. One call over many steps and many calls with
+   * `keep` give the same numbers. It takes no turn from others: keep sequences short on the main thread.
+   */
+  predict(input: ArrayLike<number>, options?: PredictOptions): Float32Array;
+  /**
+   * A copy of a recurrent network's state, after setting it to `numbers` if they are given: an
+   * encoder's state for its decoder, for example. `predict` and `generate` with `keep` go on from it.
+   */
+  state(numbers?: ArrayLike<number>): Float32Array;
 
   /**
    * A copy of the text's whole state: context, random numbers, settings. Memory may grow by as much,

@@ -1,8 +1,8 @@
-// See README.md. Memory: stack, data | structs | file | model | session | scratch.
+// Memory: stack, data | structs | file | model | session | scratch.
 
 const TOKEN = 1, MORE = 2;
 const SETTINGS = ["temperature", "topK", "topP", "minP", "repetitionPenalty", "presencePenalty", "frequencyPenalty",
-  "penaltyLastN", "ignoreEos", "seed", "stop", "logitBias"]; // as in pagelm_sampling
+  "penaltyLastN", "ignoreEos", "seed", "stop", "logitBias"];
 
 export class PagelmError extends Error {
   name = "PagelmError";
@@ -12,14 +12,12 @@ export class PagelmError extends Error {
   }
 }
 
-// A module with a vector in it.
 const SIMD = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11);
 export const detectBuild = () => (WebAssembly.validate(SIMD) ? "simd128" : "scalar");
 
 const up = (n) => Math.ceil(n / 64) * 64;
 const newDecoder = () => new TextDecoder("utf-8", { ignoreBOM: true });
 
-// Every few milliseconds gives the page its turn.
 const pacer = (ms) => {
   let since = performance.now();
   return async () => {
@@ -36,8 +34,8 @@ const pacer = (ms) => {
 
 async function open(source, signal) {
   const response = source instanceof Response ? source : source instanceof Blob ? new Response(source) : await fetch(source, { signal });
-  if (!response.ok) throw new PagelmError("HTTP", `the server answered ${response.status}`);
-  if (/html/.test(response.headers.get("content-type"))) throw new PagelmError("HTML", "a web page came: check the address");
+  if (!response.ok) throw new PagelmError("HTTP", `status ${response.status}`);
+  if (/html/.test(response.headers.get("content-type"))) throw new PagelmError("HTML", "a web page came");
   return response;
 }
 
@@ -47,7 +45,7 @@ async function start(source, signal) {
   if (!source.byteLength) {
     const response = await open(source, signal), type = response.headers.get("content-type");
     if (/^application\/wasm/.test(type)) return (await WebAssembly.instantiateStreaming(response)).instance;
-    warned ||= !console.warn(`${response.url}: served as "${type}"; application/wasm starts faster`);
+    warned ||= !console.warn(`${response.url}: "${type}"; application/wasm starts faster`);
     source = await response.arrayBuffer();
   }
   return (await WebAssembly.instantiate(source)).instance;
@@ -96,7 +94,7 @@ export async function loadModel(source, options = {}) {
 
 function createModel({ memory, __heap_base, ...x }, options) {
   const base = up(__heap_base.value >>> 0);
-  const [error, info, params, sampling, state, out, file] = [0, 192, 352, 376, 424, 464, 512].map((offset) => base + offset);
+  const [error, info, params, sampling, state, out, file] = [0, 192, 368, 392, 440, 480, 512].map((n) => base + n);
   let u8, u32, f32, utf8, handle, session, scratch, end;
   let probeAt = 1, budget = 16, turn = 0;
 
@@ -106,13 +104,14 @@ function createModel({ memory, __heap_base, ...x }, options) {
     } catch {
       fail(-14, `${to} bytes cannot be had; lower contextLength`);
     }
-    u8 = new Uint8Array(memory.buffer); // the old views are detached
+    u8 = new Uint8Array(memory.buffer);
     u32 = new Uint32Array(memory.buffer);
     f32 = new Float32Array(memory.buffer);
     model.memory.total = u8.length;
   }
 
   const word = (at) => u32[at / 4];
+  const floats = (at, n) => f32.slice(at / 4, at / 4 + n);
   const string = (at) => newDecoder().decode(u8.subarray(at >>>= 0, u8.indexOf(0, at)));
 
   function struct(at, size, ...fields) {
@@ -126,13 +125,12 @@ function createModel({ memory, __heap_base, ...x }, options) {
     throw new PagelmError(what.toUpperCase().replaceAll(" ", "_"), text || what);
   }
 
-  // Frees the memory; any later use throws.
   function kill(error) {
     memory = x = u8 = u32 = f32 = new Proxy({}, { get() { throw error; } });
     return error;
   }
 
-  // No rest parameter: a call allocates nothing.
+  // Allocates nothing.
   function call(f, a, b, c, d, e, g, h, i, j) {
     let status;
     try {
@@ -156,7 +154,7 @@ function createModel({ memory, __heap_base, ...x }, options) {
     if (!model.info) {
       if (got < probeAt && piece.length) return;
       probeAt = got * 1.25;
-      if (call(x.pagelm_model_probe, file, got, struct(info, 160), error) === MORE) return;
+      if (call(x.pagelm_model_probe, file, got, struct(info, 176), error) === MORE) return;
       layOut(got);
     }
     if (call(x.pagelm_model_advance, handle, Math.min(got, model.info.fileSize), error) === MORE) return;
@@ -173,11 +171,11 @@ function createModel({ memory, __heap_base, ...x }, options) {
     model.info = {
       architecture: string(info + 80), name: string(info + 96), fileSize, parameters, vocabSize, contextLength, maxContextLength,
       layers, heads, tokenizer: !!tokenizer, bos: ~bos ? bos : null, eos: ~eos ? eos : null,
+      inputs: word(info + 160), outputs: word(info + 164),
     };
     handle = file + up(fileSize);
     session = handle + up(modelSize);
     scratch = session + up(word(out));
-    // a text, the work on it, ids
     end = scratch + up(5 * maxText + x.pagelm_tokenize_work_size(maxText) + 4 * contextLength + 2048);
     model.memory = { file: fileSize, model: modelSize, session: word(out) };
     grow(end);
@@ -197,7 +195,7 @@ function createModel({ memory, __heap_base, ...x }, options) {
 
   function set(options) {
     const at = struct(sampling, 48) / 4, bias = options.logitBias ?? {};
-    for (let i = 0; i < 10; i++) ([1, 7, 8, 9].includes(i) ? u32 : f32)[at + 1 + i] = options[SETTINGS[i]] ?? 0;
+    for (let i = 0; i < 10; i++) (i > 6 || i === 1 ? u32 : f32)[at + 1 + i] = options[SETTINGS[i]] ?? 0;
     u32[at + 11] = options.seed / 2 ** 32;
     call(x.pagelm_session_set_sampling, session, sampling);
     const n = putIds(Object.keys(bias).map(Number));
@@ -210,13 +208,11 @@ function createModel({ memory, __heap_base, ...x }, options) {
     }
   }
 
-  // Half a character waits for its rest.
   function released(stream) {
     call(x.pagelm_session_text, session, out, out + 4);
     return utf8.decode(u8.subarray(word(out), word(out) + word(out + 4)), { stream });
   }
 
-  // Yields [id, text] per token, then text held back.
   async function* run(prompt = [], options = {}, step = x.pagelm_session_run, count = options.maxTokens ?? Infinity) {
     const { signal, keep, onToken, yieldMs = 8 } = options, breathe = pacer(yieldMs);
     if (!keep) model.reset();
@@ -279,12 +275,27 @@ function createModel({ memory, __heap_base, ...x }, options) {
     },
     logits() {
       call(x.pagelm_session_logits, session, 0, out, out + 4);
-      return new Float32Array(memory.buffer, word(out), word(out + 4)).slice();
+      return floats(word(out), word(out + 4));
     },
     topLogprobs(n = 10) {
-      const at = scratch / 4;
-      call(x.pagelm_session_top_logprobs, session, scratch, scratch + 4 * n, n);
-      return { ids: u32.slice(at, at + n), logprobs: f32.slice(at + n, at + 2 * n) };
+      const at = scratch + 4 * n;
+      call(x.pagelm_session_top_logprobs, session, scratch, at, n);
+      return { ids: u32.slice(scratch / 4, at / 4), logprobs: floats(at, n) };
+    },
+    predict(input, { keep, everyStep } = {}) {
+      const { inputs, outputs } = model.info, n = input.length, at = scratch + 4 * n, room = everyStep ? (n / (inputs || 1)) * outputs : outputs;
+      if (at + 4 * room > end) grow((end = at + 4 * room));
+      (inputs ? f32 : u32).set(input, scratch / 4);
+      call(inputs ? x.pagelm_session_predict : x.pagelm_session_predict_ids, session, scratch, n, !!keep + 2 * !!everyStep, at, room, out);
+      return floats(at, word(out));
+    },
+    state(numbers) {
+      if (numbers) {
+        f32.set(numbers, scratch / 4);
+        call(x.pagelm_session_write_state, session, scratch, numbers.length);
+      }
+      call(x.pagelm_session_read_state, session, scratch, (end - scratch) / 4, out);
+      return floats(scratch, word(out));
     },
     snapshot() {
       call(x.pagelm_session_snapshot_size, session, out);
