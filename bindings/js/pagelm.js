@@ -35,7 +35,7 @@ const pacer = (ms) => {
 async function open(source, signal) {
   const response = source instanceof Response ? source : source instanceof Blob ? new Response(source) : await fetch(source, { signal });
   if (!response.ok) throw new PagelmError("HTTP", `status ${response.status}`);
-  if (/html/.test(response.headers.get("content-type"))) throw new PagelmError("HTML", "a web page came");
+  if (/html/.test(response.headers.get("content-type"))) throw new PagelmError("HTML", "a web page came: check the address");
   return response;
 }
 

@@ -41,6 +41,14 @@ export function explain(error: unknown): string {
 
 // What must not compile.
 export async function mistakes(model: Model): Promise<void> {
+  const output: Float32Array = model.predict([1, 2, 3, 4]);
+  model.predict(new Float32Array(model.info.inputs), { keep: true, everyStep: true });
+  model.predict(model.tokenize("a"));
+  const state: Float32Array = model.state();
+  model.state(state);
+  void output;
+  // @ts-expect-error numbers come in a list
+  model.predict(7);
   // @ts-expect-error a number is no source
   await loadModel(7);
   // @ts-expect-error there is no such build

@@ -81,6 +81,19 @@ fn keras_files_give_what_keras_gave() {
 }
 
 #[test]
+fn tensorflow_js_models_give_what_it_gave() {
+    let dir = repo("tests/data/tfjs");
+    goldens(&dir, 7);
+    // The loader's tests run these files.
+    for name in ["dense", "lstm", "words"] {
+        let folder = Folder::new();
+        let made = convert(&dir.join(name), &folder, &["--name", name]);
+        let kept = fs::read(dir.join(name).join("model.gguf")).unwrap();
+        assert!(fs::read(made).unwrap() == kept, "{name}");
+    }
+}
+
+#[test]
 fn a_packed_file_gives_the_same_bits() {
     let (folder, input) = (Folder::new(), data("keras/steps-keras3.keras"));
     let plain = convert(&input, &folder, &[]);
