@@ -7,7 +7,7 @@
 //! U+FFFD would.
 #![forbid(unsafe_code)]
 
-use super::unicode_table::{INDEX, RUNS};
+use super::unicode_table::{LETTERS, NUMBERS};
 
 /// What a pattern can tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,34 +58,36 @@ pub(super) fn class(cp: u32) -> Class {
     }
 }
 
-/// Reads the runs from the last entry of the index that is not beyond `cp`.
+/// The class of a code point that is not a space.
 fn letter_or_number(cp: u32) -> Class {
-    let (mut start, mut offset) = (0, 0);
-    for &entry in &INDEX {
-        if entry & 0x1F_FFFF > cp {
-            break;
-        }
-        (start, offset) = (entry & 0x1F_FFFF, entry >> 21);
+    if holds(&LETTERS, cp) {
+        Class::Letter
+    } else if holds(&NUMBERS, cp) {
+        Class::Number
+    } else {
+        Class::Other
     }
-    let mut class = 0;
-    let (mut run, mut shift) = (0u32, 0);
-    for &byte in RUNS.iter().skip(offset as usize) {
+}
+
+/// Whether a code point lies in one of a table's ranges: reads gap and length
+/// by turns until they add up to more than it.
+#[inline(never)]
+fn holds(ranges: &[u8], cp: u32) -> bool {
+    let (mut end, mut run, mut shift) = (0, 0, 0);
+    let mut inside = false;
+    for &byte in ranges {
         run |= u32::from(byte & 0x7F) << (shift & 31);
         shift += 7;
         if byte < 0x80 {
-            start += run >> 1;
-            if start > cp {
-                break;
+            end += run;
+            if end > cp {
+                return inside;
             }
-            class = (class + 1 + (run & 1)) % 3;
+            inside = !inside;
             (run, shift) = (0, 0);
         }
     }
-    match class {
-        1 => Class::Letter,
-        2 => Class::Number,
-        _ => Class::Other,
-    }
+    false
 }
 
 #[cfg(test)]

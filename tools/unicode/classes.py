@@ -6,13 +6,11 @@ that PyPI tiktoken's regular expressions use. Needs `pip install
 unicodedata2==16.0.0`. `--check` only compares the file with what would be
 written.
 
-The table is one stream of runs from code point 0 upward. A run is a number in
-base 128, low digits first, the top bit set on all bytes but the last. Its
-lowest bit names the class of the run *after* it (0: the next one in the cycle
-other, letter, number; 1: the one after that), the rest is its length. Every
-64th run or so has an entry in an index: code point in the low 21 bits, offset
-in the stream above; the run there is always of class "other", so the entry
-need not name one.
+Each class is one list of its ranges from code point 0 upward: how many code
+points lie between the range before and this one, then how many it has. A number
+is written in base 128, low digits first, the top bit set on all bytes but the
+last. Two lists of such pairs compress better than one list of all changes of
+class, and an index into them would be larger than the time it saves.
 """
 
 import sys
@@ -24,7 +22,6 @@ VERSION = "16.0.0"
 OUT = Path(__file__).resolve().parents[2] / "src" / "tokenizer" / "unicode_table.rs"
 OTHER, LETTER, NUMBER = 0, 1, 2
 LIMIT = 0x110000
-STEP = 64
 
 
 def classes():
@@ -49,19 +46,18 @@ def number(value):
     return out
 
 
-def encode(of):
-    stream, index = bytearray(), []
-    found = list(runs(of))
-    since = STEP
-    for i, (start, length, cls) in enumerate(found):
-        if cls == OTHER and since >= STEP:
-            assert start < 1 << 21 and len(stream) < 1 << 11
-            index.append(start | len(stream) << 21)
-            since = 0
-        since += 1
-        after = found[i + 1][2] if i + 1 < len(found) else LETTER
-        stream += number(length << 1 | ((after - cls) % 3 - 1))
-    return stream, index
+def encode(of, cls):
+    stream, end = bytearray(), 0
+    for start, length, found in runs(of):
+        if found == cls:
+            stream += number(start - end) + number(length)
+            end = start + length
+    return stream
+
+
+def table(name, stream):
+    values = [str(b) for b in stream]
+    return f"pub(super) static {name}: [u8; {len(stream)}] = [\n" + "".join(rows(values, 24)) + "];\n\n"
 
 
 def fingerprint(of):
@@ -80,19 +76,14 @@ def rows(values, per_row):
 def render():
     assert unicodedata2.unidata_version == VERSION, unicodedata2.unidata_version
     of = classes()
-    stream, index = encode(of)
     return (
         "//! Written by tools/unicode/classes.py, which explains the coding; do not edit.\n"
         f"//! Letters (L*) and numbers (N*) of Unicode {VERSION}.\n"
         "#![forbid(unsafe_code)]\n"
         "#![cfg_attr(rustfmt, rustfmt_skip)]\n\n"
-        f"pub(super) static RUNS: [u8; {len(stream)}] = [\n"
-        + "".join(rows([str(b) for b in stream], 24))
-        + "];\n\n"
-        f"pub(super) static INDEX: [u32; {len(index)}] = [\n"
-        + "".join(rows([f"{v:#010x}" for v in index], 8))
-        + "];\n\n"
-        "/// FNV-1a over the class of every code point, one byte each.\n"
+        + table("LETTERS", encode(of, LETTER))
+        + table("NUMBERS", encode(of, NUMBER))
+        + "/// FNV-1a over the class of every code point, one byte each.\n"
         "#[cfg(test)]\n"
         f"pub(super) const FINGERPRINT: u32 = {fingerprint(of):#010x};\n"
     )
