@@ -218,19 +218,7 @@ impl Flaw {
     /// What is wrong, in words.
     #[must_use]
     pub fn text(self) -> &'static str {
-        match self {
-            Self::MetadataType => "an unknown type of metadata value",
-            Self::NestedArray => "an array of arrays",
-            Self::Alignment => "general.alignment is not a power of two from 8 to 65536",
-            Self::TensorOrder => "a tensor's data does not follow the one before it",
-            Self::TensorDims => "a tensor has no dimension or more than four",
-            Self::TensorBlocks => "a tensor's rows are not whole blocks of its type",
-            Self::TensorEmpty => "a tensor has a dimension of size 0",
-            Self::TensorTwice => "a tensor is described twice",
-            Self::TokenLength => "a token is too long",
-            Self::TokenTwice => "a token has the same text as another, or is made to collide",
-            Self::Merge => "a merge that is not two tokens which together make a third",
-        }
+        line(FLAWS, self as usize)
     }
 }
 
@@ -292,134 +280,136 @@ impl Error {
 
     /// Writes the error as one sentence, piece by piece.
     pub fn write(&self, out: &mut dyn FnMut(&str)) {
-        let (sentence, word, a, b) = self.sentence();
-        let mut rest = sentence;
-        // Cut before every mark and after its one letter.
-        while let Some((text, marked)) = rest.split_once('%') {
+        let (word, a, b) = self.details();
+        let mut rest = line(SENTENCES, self.code().unsigned_abs() as usize - 1);
+        loop {
+            let (text, marked) = cut(rest, b'%');
             out(text);
-            let (mark, after) = marked.split_at_checked(1).unwrap_or_default();
-            match mark {
-                "s" => out(word),
-                "a" => write_number(out, a),
-                "b" => write_number(out, b),
+            match marked.as_bytes().first() {
+                None => return,
+                Some(b's') => out(word),
+                Some(b'a') => write_number(out, a),
+                Some(b'b') => write_number(out, b),
                 _ if b != usize::from(NO_LAYER) => {
                     out(" of layer ");
                     write_number(out, b);
                 }
                 _ => {}
             }
-            rest = after;
+            rest = marked.get(1..).unwrap_or_default();
         }
-        out(rest);
     }
 
-    /// The sentence, with marks for what to put in: `%s` the word, `%a` and
-    /// `%b` the numbers, `%l` the layer if the second number is one.
-    fn sentence(&self) -> (&'static str, &'static str, usize, usize) {
-        // Sentences that hold a word, numbers, or nothing to put in.
-        let w = |sentence, word: Word| (sentence, *word, 0, 0);
-        let n = |sentence, number| (sentence, "", number, 0);
-        let t = |sentence| (sentence, "", 0, 0);
+    /// What to put into the sentence: a word and two numbers.
+    fn details(&self) -> (&'static str, usize, usize) {
         match *self {
-            Self::Truncated { need } => n(
-                "the model file is cut short: it needs to be at least %a bytes long; download it again",
-                need,
-            ),
-            Self::BadMagic => t("this is not a GGUF file: it does not begin with \"GGUF\""),
-            Self::BadVersion { version } => n(
-                "version %a of the file format cannot be read; GGUF version 2 or 3 is needed",
-                version as usize,
-            ),
-            Self::Corrupt { offset, flaw } => {
-                ("the model file is damaged at byte %a: %s", flaw.text(), offset, 0)
+            Self::Unsupported { what: word }
+            | Self::BadSnapshot { what: word }
+            | Self::MissingKey { key: word }
+            | Self::BadValue { key: word }
+            | Self::BadParam { name: word }
+            | Self::Null { name: word }
+            | Self::DeadHandle { name: word }
+            | Self::BadStruct { name: word }
+            | Self::Overlap { name: word }
+            | Self::BadRange { name: word } => (*word, 0, 0),
+            Self::MissingTensor { name, layer } | Self::BadShape { name, layer } => {
+                (*name, 0, layer.into())
             }
-            Self::UnsupportedArch { offset } => {
-                n("the architecture named at byte %a is not supported by this build", offset)
-            }
-            Self::UnsupportedType { offset, ggml_type } => (
-                "the tensor described at byte %a has ggml type %b, which is not supported; use f32, f16, q8_0 or q4_0",
-                "",
-                offset,
-                ggml_type.into(),
-            ),
-            Self::Unsupported { what } => w("not supported: %s", what),
-            Self::MissingKey { key } => w("the model file lacks the metadata key %s", key),
-            Self::BadValue { key } => {
-                w("the model file's metadata key %s has a value that makes no sense", key)
-            }
-            Self::MissingTensor { name, layer } => {
-                ("the model file lacks the tensor %s%l", *name, 0, layer.into())
-            }
-            Self::BadShape { name, layer } => (
-                "the shape or type of the tensor %s%l does not fit the model's metadata",
-                *name,
-                0,
-                layer.into(),
-            ),
-            Self::NotFinite { offset } => {
-                n("the weights at byte %a are infinite or not numbers", offset)
-            }
-            Self::Overflow => t(
-                "the model's numbers overflowed, so there is no next token; the weights are probably damaged",
-            ),
-            Self::OutOfMemory { need } => n("too little memory: %a bytes are needed", need),
-            Self::TooLarge => t(
-                "the model or context is too large for this machine's address space; use a smaller context",
-            ),
-            Self::Misaligned => t("memory and model files must start at a multiple of 8 bytes"),
-            Self::BadToken { id } => n("token id %a is not in the vocabulary", id as usize),
-            Self::NoTokenizer => {
-                t("the model file holds no tokenizer: feed token ids instead of text")
-            }
-            Self::Unencodable { offset } => {
-                n("the vocabulary has no token for the text at byte %a", offset)
-            }
-            Self::TextTooLong { max } => n(
-                "the text is longer than the %a bytes that this session takes at once; raise max_text",
-                max,
-            ),
-            Self::PromptTooLong { len } => n(
-                "the context would have to hold %a tokens, more than it can; shorten the prompt",
-                len,
-            ),
-            Self::NothingFed => t(
-                "there is nothing to continue: feed a prompt first (this model names no token to begin with)",
-            ),
-            Self::NoLogits => {
-                t("there are no logits yet: feed tokens and call eval until it is done")
-            }
-            Self::BadParam { name } => w("the parameter %s is out of its range", name),
-            Self::BadSnapshot { what } => {
-                w("the snapshot does not belong to a session like this one: %s", what)
-            }
-            Self::NotLoaded => t("the model file has not arrived in full yet"),
-            Self::Full { what, max } => {
-                ("no room for another %s: %a are held at most", *what, max.into(), 0)
-            }
-            Self::Null { name } => w("the pointer %s is NULL", name),
-            Self::DeadHandle { name } => w(
-                "the handle %s is not alive: it was never initialised, or its memory was overwritten",
-                name,
-            ),
-            Self::BadStruct { name } => {
-                w("struct_size of %s must be set to the size of the structure", name)
-            }
-            Self::BufferTooSmall { need } => {
-                n("the buffer is too small: %a elements are needed", need)
-            }
-            Self::Internal => t("internal error: please report it"),
-            Self::Overlap { name } => {
-                w("the memory of %s shares bytes with memory that is in use; keep them apart", name)
-            }
-            Self::BadRange { name } => {
-                w("the memory of %s wraps around or ends outside of memory", name)
-            }
-            Self::BadInput { need } => n(
-                "the input has another length than the model's: %a numbers (or a multiple of it) are needed",
-                need,
-            ),
+            Self::Full { what, max } => (*what, max.into(), 0),
+            Self::Corrupt { offset, flaw } => (flaw.text(), offset, 0),
+            Self::UnsupportedType { offset, ggml_type } => ("", offset, ggml_type.into()),
+            Self::BadVersion { version: n } | Self::BadToken { id: n } => ("", n as usize, 0),
+            Self::Truncated { need: n }
+            | Self::OutOfMemory { need: n }
+            | Self::BufferTooSmall { need: n }
+            | Self::BadInput { need: n }
+            | Self::UnsupportedArch { offset: n }
+            | Self::NotFinite { offset: n }
+            | Self::Unencodable { offset: n }
+            | Self::TextTooLong { max: n }
+            | Self::PromptTooLong { len: n } => ("", n, 0),
+            Self::BadMagic
+            | Self::Overflow
+            | Self::TooLarge
+            | Self::Misaligned
+            | Self::NoTokenizer
+            | Self::NothingFed
+            | Self::NoLogits
+            | Self::NotLoaded
+            | Self::Internal => ("", 0, 0),
         }
     }
+}
+
+/// The sentences, one a line in the order of the codes: one text is smaller than
+/// a table of them. Marks say what to put in: `%s` the word, `%a` and `%b` the
+/// numbers, `%l` the layer if the second number is one.
+const SENTENCES: &str = "\
+the model file is cut short: at least %a bytes are needed; download it again
+this is not a GGUF file: it does not begin with \"GGUF\"
+version %a of the file format is not supported; use GGUF version 2 or 3
+the model file is damaged at byte %a: %s
+the architecture named at byte %a is not supported by this build
+the tensor described at byte %a has ggml type %b, which is not supported; use f32, f16, q8_0 or q4_0
+not supported: %s
+the model file lacks the metadata key %s
+the metadata key %s has a value that makes no sense
+the model file lacks the tensor %s%l
+the tensor %s%l has a shape or type that does not fit the metadata
+the weights at byte %a are infinite or not numbers
+the model's numbers overflowed; the weights are probably damaged
+too little memory: %a bytes are needed
+too large for this machine's memory; use a smaller context
+memory and files must start at a multiple of 8 bytes
+token id %a is not in the vocabulary
+the model file holds no tokenizer: feed token ids
+the vocabulary has no token for the text at byte %a
+the text is longer than %a bytes; raise max_text
+the context cannot hold %a tokens; shorten the prompt
+there is nothing to continue: feed a prompt first
+there are no logits yet: feed tokens and call eval until it is done
+the parameter %s is out of its range
+the snapshot does not fit this session: %s
+the model file has not arrived in full
+no room for another %s: %a are held at most
+the pointer %s is NULL
+the handle %s is not alive: it was not initialised, or was overwritten
+struct_size of %s must be the size of the structure
+the buffer is too small: %a elements are needed
+internal error: please report it
+the memory of %s shares bytes with memory that is in use
+the memory of %s ends outside of memory
+the input has another length than the model's: %a numbers, or a multiple, are needed";
+
+/// The flaws in words, likewise.
+const FLAWS: &str = "\
+an unknown type of metadata value
+an array of arrays
+general.alignment is not a power of two from 8 to 65536
+a tensor's data does not follow the one before it
+a tensor has no dimension or more than four
+a tensor's rows are not whole blocks of its type
+a tensor has a dimension of size 0
+a tensor is described twice
+a token is too long
+a token has the same text as another, or is made to collide
+a merge is not two tokens which together make a third";
+
+/// The line `n` of a text, counted from 0.
+fn line(mut text: &'static str, n: usize) -> &'static str {
+    for _ in 0..n {
+        text = cut(text, b'\n').1;
+    }
+    cut(text, b'\n').0
+}
+
+/// A text before the first `mark`, and after it.
+#[inline(never)]
+fn cut(text: &'static str, mark: u8) -> (&'static str, &'static str) {
+    let end = text.bytes().position(|byte| byte == mark).unwrap_or(text.len());
+    let (before, rest) = text.split_at_checked(end).unwrap_or_default();
+    (before, rest.get(1..).unwrap_or_default())
 }
 
 /// Writes decimal digits, most significant first.
@@ -452,6 +442,18 @@ mod tests {
         let text = Error::OutOfMemory { need: usize::MAX }.to_string();
         assert_eq!(text, std::format!("too little memory: {} bytes are needed", usize::MAX));
         assert!(Error::BadToken { id: 0 }.to_string().contains("token id 0 is"));
+    }
+
+    #[test]
+    fn every_code_and_every_flaw_has_its_line() {
+        assert_eq!(SENTENCES.lines().count(), 35);
+        let last = Error::BadInput { need: 7 };
+        assert_eq!(last.code(), -35);
+        assert!(last.to_string().starts_with("the input has another length"));
+        assert!(Error::Internal.to_string().starts_with("internal error"));
+        assert_eq!(FLAWS.lines().count(), Flaw::Merge as usize + 1);
+        assert!(Flaw::Merge.text().starts_with("a merge"));
+        assert!(Flaw::TensorTwice.text().ends_with("twice"));
     }
 
     #[test]
