@@ -72,8 +72,9 @@ impl<'a> Value<'a> {
 }
 
 /// The type numbers of metadata values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Tag {
+    #[default]
     U8,
     I8,
     U16,
@@ -122,7 +123,7 @@ impl Tag {
 }
 
 /// An array of scalars or strings, already checked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Array<'a> {
     file: &'a [u8],
     start: usize,

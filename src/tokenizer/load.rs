@@ -3,10 +3,11 @@
 
 use super::bpe::{self, Merges};
 use super::encoder::{Kind, Tokenizer};
-use super::pieces::{self, ByteSet, MAX_PIECE};
+use super::pieces::{self, MAX_PIECE};
 use super::pretokenize::Pre;
-use super::spelling;
-use super::vocab::{ByText, NONE, Vocab, kind, set};
+use super::spelling::byte_of;
+use super::unicode::first_char;
+use super::vocab::{ByText, NONE, Vocab, at, kind, set};
 use crate::arena::Reserve;
 use crate::error::{Error, Flaw, Result, Word};
 use crate::gguf::{Array, Gguf, Value};
@@ -46,41 +47,135 @@ impl<'a> Tokenizer<'a> {
     /// [`Error::BadValue`], [`Error::MissingKey`], [`Error::Corrupt`],
     /// [`Error::Unsupported`]. From [`Reserve::take`], if memory is too small.
     pub fn lay(r: &mut Reserve<'a>, g: &Gguf<'a>) -> Result<Self> {
-        let Some(source) = Source::open(g)? else { return Ok(Self::none()) };
-        let sizes = source.measure()?;
-        let mut tables = Tables::take(r, &source, &sizes)?;
-        let mut made = Self {
-            kind: source.kind,
-            pre: source.pre,
-            n_vocab: source.tokens.len(),
-            max_token_bytes: sizes.longest,
-            bos: source.id(g, BOS)?,
-            eos: source.id(g, EOS)?,
-            unknown: source.id(g, UNKNOWN)?,
-            add_bos: match g.get(ADD_BOS) {
-                Some(value) => value.as_bool().ok_or(Error::BadValue { key: ADD_BOS })?,
-                None => false,
-            },
-            word_bytes: word_bytes(g)?,
-            special_starts: sizes.special_starts,
-            ..Self::none()
-        };
-        if !r.carved()? {
-            return Ok(made);
-        }
-        source.fill_vocab(&mut tables)?;
-        made.vocab = Vocab { file: source.file, offsets: tables.offsets, kinds: tables.kinds };
-        source.fill_lists(tables.pieces, tables.specials)?;
-        if source.kind.is_bpe() {
-            source.fill_merges(made.vocab, tables.slots, tables.rules, tables.byte_ids)?;
-        }
-        let kept = pieces::sort(tables.pieces, &made.vocab);
-        made.pieces = tables.pieces.get(..kept).unwrap_or_default();
-        let kept = pieces::sort(tables.specials, &made.vocab);
-        made.specials = tables.specials.get(..kept).unwrap_or_default();
-        made.merges = Merges { slots: tables.slots, rules: tables.rules };
-        made.byte_ids = tables.byte_ids;
+        let mut made = Self::none();
+        made.lay_source(r, g)?;
         Ok(made)
+    }
+
+    /// As [`Tokenizer::lay`], from [`Tokenizer::none`]: one place, so that the
+    /// whole value is made once and an error needs no room for it.
+    fn lay_source(&mut self, r: &mut Reserve<'a>, g: &Gguf<'a>) -> Result<()> {
+        let Some(source) = self.read_keys(g)? else { return Ok(()) };
+        let n = self.n_vocab;
+        let (offsets, kinds) = (r.take(n.saturating_add(1)), r.take(n));
+        let counts = source.read_tokens(self, offsets, kinds)?;
+        let (pieces, specials) = (r.take(counts.pieces), r.take(counts.specials));
+        let (mut slots, mut rules, mut byte_ids) = Default::default();
+        if self.kind == Kind::Bpe {
+            // Tokens by text while loading, merges by pair from then on: at most half full.
+            let n_rules = source.merges.len();
+            let n_slots = n.max(n_rules).checked_mul(2).and_then(usize::checked_next_power_of_two);
+            slots = r.take(n_slots.ok_or(Error::TooLarge)?);
+            rules = r.take(n_rules);
+            byte_ids = r.take(256);
+        }
+        if !r.carved()? {
+            return Ok(());
+        }
+        self.vocab = Vocab { file: g.file(), offsets, kinds };
+        self.fill_lists(pieces, specials);
+        if self.kind == Kind::Bpe {
+            let by_text = self.tokens_by_text(slots, byte_ids)?;
+            source.resolve_merges(&by_text, rules)?;
+            if !bpe::index(slots, rules) {
+                return Err(Error::BadValue { key: MERGES });
+            }
+        }
+        self.pieces = pieces::sort(pieces, &self.vocab);
+        self.specials = pieces::sort(specials, &self.vocab);
+        self.merges = Merges { slots, rules };
+        self.byte_ids = byte_ids;
+        Ok(())
+    }
+
+    /// Takes over what one key says each; `None` if the file has no tokenizer.
+    fn read_keys(&mut self, g: &Gguf<'a>) -> Result<Option<Source<'a>>> {
+        let Some(model) = g.get(MODEL) else { return Ok(None) };
+        self.kind = match model.as_str().ok_or(Error::BadValue { key: MODEL })? {
+            // llama.cpp's words for "takes ids only"
+            b"none" | b"no_vocab" => return Ok(None),
+            b"gpt2" => Kind::Bpe,
+            b"pagelm.pieces" => Kind::Pieces,
+            _ => {
+                let what = &"this tokenizer.ggml.model; gpt2 and pagelm.pieces are";
+                return Err(Error::Unsupported { what });
+            }
+        };
+        let mut source = Source { tokens: strings(g, TOKENS)?, ..Source::default() };
+        self.n_vocab = source.tokens.len();
+        if source.tokens.is_empty() || u32::try_from(self.n_vocab).is_err() {
+            return Err(Error::BadValue { key: TOKENS });
+        }
+        if self.kind == Kind::Bpe {
+            source.merges = strings(g, MERGES)?;
+            if let Some(name) = text(g, PRE)? {
+                self.pre = Pre::from_name(name)?;
+            }
+        }
+        if let Some(value) = g.get(TYPES) {
+            let types = value.as_array().filter(|types| types.len() >= self.n_vocab);
+            source.types = types.ok_or(Error::BadValue { key: TYPES })?;
+        }
+        self.bos = self.id(g, BOS)?;
+        self.eos = self.id(g, EOS)?;
+        self.unknown = self.id(g, UNKNOWN)?;
+        if let Some(value) = g.get(ADD_BOS) {
+            self.add_bos = value.as_bool().ok_or(Error::BadValue { key: ADD_BOS })?;
+        }
+        for &byte in text(g, WORD_BYTES)?.unwrap_or_default() {
+            pieces::add(&mut self.word_bytes, byte);
+        }
+        Ok(Some(source))
+    }
+
+    /// The token id under `key`, [`NONE`] if there is none.
+    #[inline(never)]
+    fn id(&self, g: &Gguf<'_>, key: Word) -> Result<u32> {
+        let Some(value) = g.get(key) else { return Ok(NONE) };
+        match value.as_u64().map(u32::try_from) {
+            Some(Ok(id)) if (id as usize) < self.n_vocab => Ok(id),
+            _ => Err(Error::BadValue { key }),
+        }
+    }
+
+    /// Lists the pieces and the special tokens, in the order of their ids; what
+    /// there is no room for is of BPE, which has no list of pieces.
+    fn fill_lists(&self, pieces: &mut [u32], specials: &mut [u32]) {
+        let (mut pieces, mut specials) = (pieces.iter_mut(), specials.iter_mut());
+        for id in 0..self.n_vocab as u32 {
+            let list = match role(self.vocab.kind(id), self.vocab.text(id)) {
+                Role::Special => &mut specials,
+                Role::Piece => &mut pieces,
+                Role::Neither => continue,
+            };
+            if let Some(slot) = list.next() {
+                *slot = id;
+            }
+        }
+    }
+
+    /// Makes `slots` find tokens by text, and lists those that spell one byte.
+    fn tokens_by_text<'t>(
+        &self,
+        slots: &'t mut [u32],
+        byte_ids: &mut [u32],
+    ) -> Result<ByText<'t, 'a>> {
+        slots.fill(NONE);
+        byte_ids.fill(NONE);
+        let mut by_text = ByText { slots, vocab: self.vocab };
+        for id in 0..self.n_vocab as u32 {
+            let text = self.vocab.text(id);
+            // An empty text is no token's name: such a token has its id only.
+            if !text.is_empty() && !by_text.insert(id) {
+                let offset = at(self.vocab.offsets, id as usize) as usize;
+                return Err(Error::Corrupt { offset, flaw: Flaw::TokenTwice });
+            }
+            let (cp, len) = first_char(text);
+            if let (Some(byte), true) = (byte_of(cp), len == text.len()) {
+                set(byte_ids, byte.into(), id);
+            }
+        }
+        Ok(by_text)
     }
 
     /// Of a model that takes ids only.
@@ -106,240 +201,97 @@ impl<'a> Tokenizer<'a> {
     }
 }
 
-/// The bytes of which words are made, if the file restricts pieces to whole words.
-fn word_bytes(g: &Gguf<'_>) -> Result<ByteSet> {
-    let mut set = [0; 8];
-    if let Some(value) = g.get(WORD_BYTES) {
-        let bytes = value.as_str().ok_or(Error::BadValue { key: WORD_BYTES })?;
-        bytes.iter().for_each(|&byte| pieces::add(&mut set, byte));
-    }
-    Ok(set)
-}
-
-/// What the file holds, types checked, contents not.
-struct Source<'a> {
-    file: &'a [u8],
-    kind: Kind,
-    pre: Pre,
-    tokens: Array<'a>,
-    types: Option<Array<'a>>,
-    merges: Option<Array<'a>>,
-}
-
-/// What decides the size of the tables.
+/// The lists of a file, types checked, contents not.
 #[derive(Default)]
-struct Sizes {
+struct Source<'a> {
+    tokens: Array<'a>,
+    /// Empty: all tokens are normal.
+    types: Array<'a>,
+    merges: Array<'a>,
+}
+
+/// What decides the size of the lists.
+#[derive(Default)]
+struct Counts {
     pieces: usize,
     specials: usize,
-    special_starts: ByteSet,
-    longest: usize,
 }
 
-/// The tables; empty while counting.
-struct Tables<'a> {
-    offsets: &'a mut [u32],
-    kinds: &'a mut [u8],
-    byte_ids: &'a mut [u32],
-    slots: &'a mut [u32],
-    rules: &'a mut [[u32; 3]],
-    pieces: &'a mut [u32],
-    specials: &'a mut [u32],
+/// What a token is there for.
+#[derive(PartialEq)]
+enum Role {
+    Special,
+    Piece,
+    Neither,
 }
 
-impl<'a> Tables<'a> {
-    fn take(r: &mut Reserve<'a>, source: &Source<'a>, sizes: &Sizes) -> Result<Self> {
-        let n = source.tokens.len();
-        let n_rules = source.merges.map_or(0, |merges| merges.len());
-        // Tokens by text while loading, merges by pair from then on: at most half full.
-        let n_slots = n.max(n_rules).checked_mul(2).and_then(usize::checked_next_power_of_two);
-        let (n_slots, n_bytes) = match source.kind {
-            kind if kind.is_bpe() => (n_slots.ok_or(Error::TooLarge)?, 256),
-            _ => (0, 0),
-        };
-        Ok(Self {
-            offsets: r.take(n.saturating_add(1)),
-            kinds: r.take(n),
-            byte_ids: r.take(n_bytes),
-            slots: r.take(n_slots),
-            rules: r.take(n_rules),
-            pieces: r.take(sizes.pieces),
-            specials: r.take(sizes.specials),
-        })
+fn role(kind: u8, text: &[u8]) -> Role {
+    match kind {
+        _ if text.is_empty() => Role::Neither,
+        kind::CONTROL | kind::UNKNOWN | kind::USER_DEFINED => Role::Special,
+        kind::NORMAL | kind::BYTE => Role::Piece,
+        _ => Role::Neither,
     }
 }
 
-/// One token of the file.
-struct Token<'a> {
-    id: u32,
-    /// Where its text stands in the file.
-    offset: usize,
-    text: &'a [u8],
-    kind: u8,
-}
-
-impl<'a> Token<'a> {
-    fn is_special(&self) -> bool {
-        let special = matches!(self.kind, kind::CONTROL | kind::UNKNOWN | kind::USER_DEFINED);
-        special && !self.text.is_empty()
-    }
-
-    fn is_piece(&self) -> bool {
-        matches!(self.kind, kind::NORMAL | kind::BYTE) && !self.text.is_empty()
-    }
-}
-
-impl<'a> Source<'a> {
-    /// `None` if the file has no tokenizer.
-    fn open(g: &Gguf<'a>) -> Result<Option<Self>> {
-        let Some(model) = g.get(MODEL) else { return Ok(None) };
-        let kind = match model.as_str().ok_or(Error::BadValue { key: MODEL })? {
-            // llama.cpp's words for "takes ids only"
-            b"none" | b"no_vocab" => return Ok(None),
-            b"gpt2" if cfg!(feature = "bpe") => Kind::Bpe,
-            b"pagelm.pieces" => Kind::Pieces,
-            _ => {
-                let what = &"this tokenizer.ggml.model; gpt2 and pagelm.pieces are";
-                return Err(Error::Unsupported { what });
-            }
-        };
-        let pre = match g.get(PRE) {
-            Some(value) if kind.is_bpe() => {
-                Pre::from_name(Some(value.as_str().ok_or(Error::BadValue { key: PRE })?))?
-            }
-            _ => Pre::from_name(None)?,
-        };
-        let tokens = strings(g, TOKENS)?;
-        let merges = if kind.is_bpe() { Some(strings(g, MERGES)?) } else { None };
-        let types = match g.get(TYPES) {
-            Some(value) => Some(value.as_array().ok_or(Error::BadValue { key: TYPES })?),
-            None => None,
-        };
-        if tokens.is_empty() || u32::try_from(tokens.len()).is_err() {
-            return Err(Error::BadValue { key: TOKENS });
-        }
-        if types.is_some_and(|types| types.len() < tokens.len()) {
-            return Err(Error::BadValue { key: TYPES });
-        }
-        Ok(Some(Self { file: g.file(), kind, pre, tokens, types, merges }))
-    }
-
-    /// The token id under `key`, [`NONE`] if there is none.
-    fn id(&self, g: &Gguf<'_>, key: Word) -> Result<u32> {
-        let Some(value) = g.get(key) else { return Ok(NONE) };
-        let id = value.as_u64().filter(|&id| id < self.tokens.len() as u64);
-        id.and_then(|id| u32::try_from(id).ok()).ok_or(Error::BadValue { key })
-    }
-
-    fn each_token(&self, visit: &mut dyn FnMut(Token<'a>) -> Result<()>) -> Result<()> {
-        let mut types = self.types.map(|types| types.iter());
-        for (id, (offset, text)) in (0u32..).zip(self.tokens.iter_strings_at()) {
-            let given = match types.as_mut().map(Iterator::next) {
-                None => u64::from(kind::NORMAL),
-                Some(Some(Value::U64(given))) => given,
-                Some(Some(Value::I64(given))) => given as u64,
-                Some(_) => return Err(Error::BadValue { key: TYPES }),
+impl Source<'_> {
+    /// Checks, counts and measures the tokens, and fills their two tables
+    /// unless these are empty.
+    fn read_tokens(
+        &self,
+        made: &mut Tokenizer<'_>,
+        offsets: &mut [u32],
+        kinds: &mut [u8],
+    ) -> Result<Counts> {
+        let mut counts = Counts::default();
+        let is_bpe = made.kind == Kind::Bpe;
+        let mut types = self.types.iter();
+        for (i, (offset, text)) in self.tokens.iter_strings_at().enumerate() {
+            let given = match types.next() {
+                _ if self.types.is_empty() => u64::from(kind::NORMAL),
+                Some(Value::U64(given)) => given,
+                Some(Value::I64(given)) => given as u64,
+                _ => return Err(Error::BadValue { key: TYPES }),
             };
-            let is_bpe = self.kind.is_bpe();
-            let kind = match given as u8 {
-                _ if given > u64::from(u8::MAX) => kind::UNUSED,
-                _ if is_bpe && text == END_OF_TEXT => kind::CONTROL,
+            let kind = match u8::try_from(given).unwrap_or(kind::UNUSED) {
+                _ if is_bpe && text == END_OF_TEXT && given <= 255 => kind::CONTROL,
                 // Byte-level vocabularies spell their bytes like all else.
                 kind::BYTE if is_bpe => kind::NORMAL,
                 known @ kind::NORMAL..=kind::BYTE => known,
                 _ => kind::UNUSED,
             };
-            visit(Token { id, offset, text, kind })?;
-        }
-        Ok(())
-    }
-
-    fn measure(&self) -> Result<Sizes> {
-        let mut sizes = Sizes::default();
-        self.each_token(&mut |token| {
-            let is_piece = self.kind == Kind::Pieces && token.is_piece();
-            let limit = if is_piece || token.is_special() { MAX_PIECE } else { MAX_TOKEN };
-            if token.text.len() > limit {
-                let (offset, flaw) = (token.offset, Flaw::TokenLength);
-                return Err(Error::Corrupt { offset, flaw });
-            }
-            sizes.pieces += usize::from(is_piece);
-            if let (true, Some(&first)) = (token.is_special(), token.text.first()) {
-                sizes.specials += 1;
-                pieces::add(&mut sizes.special_starts, first);
-            }
-            sizes.longest = sizes.longest.max(token.text.len());
-            Ok(())
-        })?;
-        Ok(sizes)
-    }
-
-    fn fill_vocab(&self, tables: &mut Tables<'_>) -> Result<()> {
-        self.each_token(&mut |token| {
-            let offset = u32::try_from(token.offset).map_err(|_| Error::TooLarge)?;
-            let i = token.id as usize;
-            // As if another string followed: see Vocab::offsets.
-            let next = offset.checked_add(token.text.len() as u32 + 8).ok_or(Error::TooLarge)?;
-            set(tables.offsets, i, offset);
-            set(tables.offsets, i + 1, next);
-            if let Some(slot) = tables.kinds.get_mut(i) {
-                *slot = token.kind;
-            }
-            Ok(())
-        })
-    }
-
-    /// Lists the pieces and the special tokens, in the order of their ids.
-    fn fill_lists(&self, pieces: &mut [u32], specials: &mut [u32]) -> Result<()> {
-        let (mut pieces, mut specials) = (pieces.iter_mut(), specials.iter_mut());
-        self.each_token(&mut |token| {
-            let list = if token.is_special() { &mut specials } else { &mut pieces };
-            if token.is_special() || token.is_piece() {
-                // Of BPE there is no list of pieces.
-                if let Some(slot) = list.next() {
-                    *slot = token.id;
+            let mut limit = MAX_PIECE;
+            match (role(kind, text), text.first()) {
+                (Role::Special, Some(&first)) => {
+                    counts.specials += 1;
+                    pieces::add(&mut made.special_starts, first);
                 }
+                (Role::Piece, _) if !is_bpe => counts.pieces += 1,
+                _ => limit = MAX_TOKEN,
             }
-            Ok(())
-        })
+            if text.len() > limit {
+                return Err(Error::Corrupt { offset, flaw: Flaw::TokenLength });
+            }
+            made.max_token_bytes = made.max_token_bytes.max(text.len());
+            let start = u32::try_from(offset).map_err(|_| Error::TooLarge)?;
+            // As if another string followed: see Vocab::offsets.
+            let next = start.checked_add(text.len() as u32 + 8).ok_or(Error::TooLarge)?;
+            set(offsets, i, start);
+            set(offsets, i + 1, next);
+            if let Some(slot) = kinds.get_mut(i) {
+                *slot = kind;
+            }
+        }
+        Ok(counts)
     }
 
-    /// Resolves the merges' texts to ids. `slots` finds tokens by text until
-    /// that is done, and rules by pair from then on.
-    fn fill_merges(
-        &self,
-        vocab: Vocab<'a>,
-        slots: &mut [u32],
-        rules: &mut [[u32; 3]],
-        byte_ids: &mut [u32],
-    ) -> Result<()> {
-        let by_text = self.tokens_by_text(vocab, slots)?;
-        for (byte, slot) in (0u8..=255).zip(byte_ids) {
-            let (len, spelled) = spelling::of_byte(byte);
-            let spelled = spelled.get(..len).unwrap_or_default();
-            *slot = by_text.find(spelled, &[]).unwrap_or(NONE);
-        }
-        let merges = self.merges.into_iter().flat_map(|merges| merges.iter_strings_at());
-        for (rule, (offset, text)) in rules.iter_mut().zip(merges) {
+    /// Resolves the merges' texts to ids.
+    fn resolve_merges(&self, by_text: &ByText<'_, '_>, rules: &mut [[u32; 3]]) -> Result<()> {
+        for (rule, (offset, text)) in rules.iter_mut().zip(self.merges.iter_strings_at()) {
             let flaw = Flaw::Merge;
-            *rule = resolve(&by_text, text).ok_or(Error::Corrupt { offset, flaw })?;
-        }
-        if !bpe::index(slots, rules) {
-            return Err(Error::BadValue { key: MERGES });
+            *rule = resolve(by_text, text).ok_or(Error::Corrupt { offset, flaw })?;
         }
         Ok(())
-    }
-
-    fn tokens_by_text<'t>(&self, vocab: Vocab<'a>, slots: &'t mut [u32]) -> Result<ByText<'t, 'a>> {
-        slots.fill(NONE);
-        let mut by_text = ByText { slots, vocab };
-        self.each_token(&mut |token| {
-            // An empty text is no token's name: such a token has its id only.
-            if token.text.is_empty() || by_text.insert(token.id) {
-                return Ok(());
-            }
-            Err(Error::Corrupt { offset: token.offset, flaw: Flaw::TokenTwice })
-        })?;
-        Ok(by_text)
     }
 }
 
@@ -355,4 +307,12 @@ fn strings<'a>(g: &Gguf<'a>, key: Word) -> Result<Array<'a>> {
     let value = g.get(key).ok_or(Error::MissingKey { key })?;
     let array = value.as_array().filter(Array::is_strings);
     array.ok_or(Error::BadValue { key })
+}
+
+fn text<'a>(g: &Gguf<'a>, key: Word) -> Result<Option<&'a [u8]>> {
+    match g.get(key) {
+        None => Ok(None),
+        Some(Value::Str(text)) => Ok(Some(text)),
+        Some(_) => Err(Error::BadValue { key }),
+    }
 }

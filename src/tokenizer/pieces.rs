@@ -35,8 +35,9 @@ fn order(vocab: &Vocab<'_>, a: u32, b: u32) -> Ordering {
 }
 
 /// Sorts ids (a heapsort: in place, never quadratic), and keeps of those with
-/// equal text and kind the lowest. Returns how many are kept, at the front.
-pub(super) fn sort(ids: &mut [u32], vocab: &Vocab<'_>) -> usize {
+/// equal text and kind the lowest. Returns those kept.
+#[inline(never)]
+pub(super) fn sort<'a>(ids: &'a mut [u32], vocab: &Vocab<'_>) -> &'a [u32] {
     let n = ids.len();
     for root in (0..n / 2).rev() {
         sift(ids, vocab, root, n);
@@ -54,7 +55,7 @@ pub(super) fn sort(ids: &mut [u32], vocab: &Vocab<'_>) -> usize {
             kept += 1;
         }
     }
-    kept
+    ids.get(..kept).unwrap_or_default()
 }
 
 fn sift(ids: &mut [u32], vocab: &Vocab<'_>, mut root: usize, end: usize) {
@@ -161,9 +162,7 @@ mod tests {
 
     fn sorted(vocab: &Vocab<'_>) -> Vec<u32> {
         let mut ids: Vec<u32> = (0..vocab.kinds.len() as u32).collect();
-        let kept = sort(&mut ids, vocab);
-        ids.truncate(kept);
-        ids
+        sort(&mut ids, vocab).to_vec()
     }
 
     #[test]

@@ -19,10 +19,10 @@ pub(super) enum Pre {
 impl Pre {
     /// The pattern of this name. Files from before there were names, and those
     /// whose converter did not know one ("default"), are GPT-2's own.
-    pub(super) fn from_name(name: Option<&[u8]>) -> Result<Self> {
+    pub(super) fn from_name(name: &[u8]) -> Result<Self> {
         match name {
-            None | Some(b"gpt-2" | b"gpt2" | b"default" | b"") => Ok(Self::Gpt2),
-            Some(_) => Err(Error::Unsupported { what: &"this tokenizer.ggml.pre; gpt-2 is" }),
+            b"gpt-2" | b"gpt2" | b"default" | b"" => Ok(Self::Gpt2),
+            _ => Err(Error::Unsupported { what: &"this tokenizer.ggml.pre; gpt-2 is" }),
         }
     }
 
@@ -134,9 +134,9 @@ mod tests {
 
     #[test]
     fn names() {
-        for name in [None, Some(&b"gpt-2"[..]), Some(b"default")] {
+        for name in [&b""[..], b"gpt-2", b"default"] {
             assert_eq!(Pre::from_name(name), Ok(Pre::Gpt2));
         }
-        assert!(matches!(Pre::from_name(Some(b"qwen2")), Err(Error::Unsupported { .. })));
+        assert!(matches!(Pre::from_name(b"qwen2"), Err(Error::Unsupported { .. })));
     }
 }

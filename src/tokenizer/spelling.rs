@@ -9,17 +9,6 @@
 const SECOND: u8 = 0x7F;
 const SHY: u8 = 0xAD;
 
-/// The spelling of a byte in UTF-8: one or two bytes, the length first.
-pub(super) fn of_byte(byte: u8) -> (usize, [u8; 2]) {
-    let cp = match byte {
-        0..=0x20 => 0x100 + u16::from(byte),
-        SECOND..=0xA0 => 0x121 + u16::from(byte - SECOND),
-        SHY => 0x143,
-        _ => u16::from(byte),
-    };
-    if cp < 0x80 { (1, [byte, 0]) } else { (2, [0xC0 | (cp >> 6) as u8, 0x80 | (cp & 0x3F) as u8]) }
-}
-
 /// The byte that a character spells, if it spells one.
 pub(super) fn byte_of(cp: u32) -> Option<u8> {
     match cp {
@@ -34,7 +23,6 @@ pub(super) fn byte_of(cp: u32) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::vec::Vec;
 
     #[test]
     fn every_byte_has_one_spelling_and_it_is_gpt2s() {
@@ -44,9 +32,6 @@ mod tests {
             let printable = matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..);
             let cp = if printable { u32::from(byte) } else { next };
             next += u32::from(!printable);
-            let (len, spelled) = of_byte(byte);
-            let text = core::str::from_utf8(&spelled[..len]).unwrap();
-            assert_eq!(text.chars().map(u32::from).collect::<Vec<_>>(), [cp]);
             assert_eq!(byte_of(cp), Some(byte));
         }
         assert_eq!((0..0x11_0000).filter(|&cp| byte_of(cp).is_some()).count(), 256);
