@@ -61,6 +61,14 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Which of these names the value is. (Patterns of byte strings would be
+    /// compared byte by byte, with code for each.)
+    #[inline(never)]
+    pub(crate) fn one_of(&self, names: &[&str]) -> Option<usize> {
+        let text = self.as_str()?;
+        names.iter().position(|name| name.as_bytes() == text)
+    }
+
     /// The value as an array.
     #[must_use]
     pub fn as_array(&self) -> Option<Array<'a>> {

@@ -55,7 +55,10 @@ impl<'a> Tokenizer<'a> {
     /// As [`Tokenizer::lay`], from [`Tokenizer::none`]: one place, so that the
     /// whole value is made once and an error needs no room for it.
     fn lay_source(&mut self, r: &mut Reserve<'a>, g: &Gguf<'a>) -> Result<()> {
-        let Some(source) = self.read_keys(g)? else { return Ok(()) };
+        let source = self.read_keys(g)?;
+        if self.kind == Kind::None {
+            return Ok(());
+        }
         let n = self.n_vocab;
         let (offsets, kinds) = (r.take(n.saturating_add(1)), r.take(n));
         let counts = source.read_tokens(self, offsets, kinds)?;
@@ -88,54 +91,48 @@ impl<'a> Tokenizer<'a> {
         Ok(())
     }
 
-    /// Takes over what one key says each; `None` if the file has no tokenizer.
-    fn read_keys(&mut self, g: &Gguf<'a>) -> Result<Option<Source<'a>>> {
-        let Some(model) = g.get(MODEL) else { return Ok(None) };
-        self.kind = match model.as_str().ok_or(Error::BadValue { key: MODEL })? {
-            // llama.cpp's words for "takes ids only"
-            b"none" | b"no_vocab" => return Ok(None),
-            b"gpt2" => Kind::Bpe,
-            b"pagelm.pieces" => Kind::Pieces,
-            _ => {
+    /// Takes over what single keys say, and finds the lists. Without a tokenizer
+    /// the kind stays [`Kind::None`].
+    fn read_keys(&mut self, g: &Gguf<'a>) -> Result<Source<'a>> {
+        let mut keys = Keys { g, failed: Ok(()) };
+        let mut source = Source::default();
+        let Some(model) = g.get(MODEL) else { return Ok(source) };
+        // The first two are llama.cpp's words for "takes ids only".
+        self.kind = match model.one_of(&["none", "no_vocab", "gpt2", "pagelm.pieces"]) {
+            Some(0 | 1) => return Ok(source),
+            Some(2) => Kind::Bpe,
+            Some(_) => Kind::Pieces,
+            None if model.as_str().is_none() => return Err(Error::BadValue { key: MODEL }),
+            None => {
                 let what = &"this tokenizer.ggml.model; gpt2 and pagelm.pieces are";
                 return Err(Error::Unsupported { what });
             }
         };
-        let mut source = Source { tokens: strings(g, TOKENS)?, ..Source::default() };
+        if self.kind == Kind::Bpe {
+            self.pre = Pre::from_name(keys.text(PRE))?;
+        }
+        source.tokens = keys.strings(TOKENS);
         self.n_vocab = source.tokens.len();
         if source.tokens.is_empty() || u32::try_from(self.n_vocab).is_err() {
-            return Err(Error::BadValue { key: TOKENS });
+            keys.fail(Error::BadValue { key: TOKENS });
         }
         if self.kind == Kind::Bpe {
-            source.merges = strings(g, MERGES)?;
-            if let Some(name) = text(g, PRE)? {
-                self.pre = Pre::from_name(name)?;
-            }
+            source.merges = keys.strings(MERGES);
         }
         if let Some(value) = g.get(TYPES) {
             let types = value.as_array().filter(|types| types.len() >= self.n_vocab);
-            source.types = types.ok_or(Error::BadValue { key: TYPES })?;
+            source.types = keys.known(types, TYPES);
         }
-        self.bos = self.id(g, BOS)?;
-        self.eos = self.id(g, EOS)?;
-        self.unknown = self.id(g, UNKNOWN)?;
+        self.bos = keys.id(BOS, self.n_vocab);
+        self.eos = keys.id(EOS, self.n_vocab);
+        self.unknown = keys.id(UNKNOWN, self.n_vocab);
         if let Some(value) = g.get(ADD_BOS) {
-            self.add_bos = value.as_bool().ok_or(Error::BadValue { key: ADD_BOS })?;
+            self.add_bos = keys.known(value.as_bool(), ADD_BOS);
         }
-        for &byte in text(g, WORD_BYTES)?.unwrap_or_default() {
+        for &byte in keys.text(WORD_BYTES) {
             pieces::add(&mut self.word_bytes, byte);
         }
-        Ok(Some(source))
-    }
-
-    /// The token id under `key`, [`NONE`] if there is none.
-    #[inline(never)]
-    fn id(&self, g: &Gguf<'_>, key: Word) -> Result<u32> {
-        let Some(value) = g.get(key) else { return Ok(NONE) };
-        match value.as_u64().map(u32::try_from) {
-            Some(Ok(id)) if (id as usize) < self.n_vocab => Ok(id),
-            _ => Err(Error::BadValue { key }),
-        }
+        keys.failed.map(|()| source)
     }
 
     /// Lists the pieces and the special tokens, in the order of their ids; what
@@ -198,6 +195,55 @@ impl<'a> Tokenizer<'a> {
             specials: &[],
             special_starts: [0; 8],
         }
+    }
+}
+
+/// Reads values by key. The first failure sticks, so that it need not be looked
+/// for after each.
+struct Keys<'g, 'a> {
+    g: &'g Gguf<'a>,
+    failed: Result<()>,
+}
+
+impl<'a> Keys<'_, 'a> {
+    fn fail(&mut self, error: Error) {
+        self.failed = self.failed.and(Err(error));
+    }
+
+    /// What a value was found to be; a failure and the default if it is of no use.
+    fn known<T: Default>(&mut self, value: Option<T>, key: Word) -> T {
+        value.unwrap_or_else(|| {
+            self.fail(Error::BadValue { key });
+            T::default()
+        })
+    }
+
+    #[inline(never)]
+    fn strings(&mut self, key: Word) -> Array<'a> {
+        match self.g.get(key) {
+            Some(value) => self.known(value.as_array().filter(Array::is_strings), key),
+            None => {
+                self.fail(Error::MissingKey { key });
+                Array::default()
+            }
+        }
+    }
+
+    /// A text, empty if there is none.
+    #[inline(never)]
+    fn text(&mut self, key: Word) -> &'a [u8] {
+        match self.g.get(key) {
+            Some(value) => self.known(value.as_str(), key),
+            None => &[],
+        }
+    }
+
+    /// A token id, [`NONE`] if there is none.
+    #[inline(never)]
+    fn id(&mut self, key: Word, n_vocab: usize) -> u32 {
+        let Some(value) = self.g.get(key) else { return NONE };
+        let id = value.as_u64().filter(|&id| id < n_vocab as u64);
+        self.known(id, key) as u32
     }
 }
 
@@ -301,18 +347,4 @@ fn resolve(by_text: &ByText<'_, '_>, merge: &[u8]) -> Option<[u32; 3]> {
     let space = merge.iter().skip(1).position(|&byte| byte == b' ')? + 1;
     let (left, right) = (merge.get(..space)?, merge.get(space + 1..)?);
     Some([by_text.find(left, &[])?, by_text.find(right, &[])?, by_text.find(left, right)?])
-}
-
-fn strings<'a>(g: &Gguf<'a>, key: Word) -> Result<Array<'a>> {
-    let value = g.get(key).ok_or(Error::MissingKey { key })?;
-    let array = value.as_array().filter(Array::is_strings);
-    array.ok_or(Error::BadValue { key })
-}
-
-fn text<'a>(g: &Gguf<'a>, key: Word) -> Result<Option<&'a [u8]>> {
-    match g.get(key) {
-        None => Ok(None),
-        Some(Value::Str(text)) => Ok(Some(text)),
-        Some(_) => Err(Error::BadValue { key }),
-    }
 }

@@ -8,6 +8,7 @@
 
 use super::unicode::{Class, class, first_char};
 use crate::error::{Error, Result};
+use crate::gguf::Value;
 
 /// A pattern that cuts text into words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +21,9 @@ impl Pre {
     /// The pattern of this name. Files from before there were names, and those
     /// whose converter did not know one ("default"), are GPT-2's own.
     pub(super) fn from_name(name: &[u8]) -> Result<Self> {
-        match name {
-            b"gpt-2" | b"gpt2" | b"default" | b"" => Ok(Self::Gpt2),
-            _ => Err(Error::Unsupported { what: &"this tokenizer.ggml.pre; gpt-2 is" }),
+        match Value::Str(name).one_of(&["", "default", "gpt2", "gpt-2"]) {
+            Some(_) => Ok(Self::Gpt2),
+            None => Err(Error::Unsupported { what: &"this tokenizer.ggml.pre; gpt-2 is" }),
         }
     }
 
