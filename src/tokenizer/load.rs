@@ -55,7 +55,8 @@ impl<'a> Tokenizer<'a> {
     /// As [`Tokenizer::lay`], from [`Tokenizer::none`]: one place, so that the
     /// whole value is made once and an error needs no room for it.
     fn lay_source(&mut self, r: &mut Reserve<'a>, g: &Gguf<'a>) -> Result<()> {
-        let source = self.read_keys(g)?;
+        let mut source = Source::default();
+        self.read_keys(g, &mut source)?;
         if self.kind == Kind::None {
             return Ok(());
         }
@@ -64,7 +65,7 @@ impl<'a> Tokenizer<'a> {
         let counts = source.read_tokens(self, offsets, kinds)?;
         let (pieces, specials) = (r.take(counts.pieces), r.take(counts.specials));
         let (mut slots, mut rules, mut byte_ids) = Default::default();
-        if self.kind == Kind::Bpe {
+        if self.kind.is_bpe() {
             // Tokens by text while loading, merges by pair from then on: at most half full.
             let n_rules = source.merges.len();
             let n_slots = n.max(n_rules).checked_mul(2).and_then(usize::checked_next_power_of_two);
@@ -77,7 +78,7 @@ impl<'a> Tokenizer<'a> {
         }
         self.vocab = Vocab { file: g.file(), offsets, kinds };
         self.fill_lists(pieces, specials);
-        if self.kind == Kind::Bpe {
+        if self.kind.is_bpe() {
             let by_text = self.tokens_by_text(slots, byte_ids)?;
             source.resolve_merges(&by_text, rules)?;
             if !bpe::index(slots, rules) {
@@ -93,30 +94,30 @@ impl<'a> Tokenizer<'a> {
 
     /// Takes over what single keys say, and finds the lists. Without a tokenizer
     /// the kind stays [`Kind::None`].
-    fn read_keys(&mut self, g: &Gguf<'a>) -> Result<Source<'a>> {
+    #[inline(never)]
+    fn read_keys(&mut self, g: &Gguf<'a>, source: &mut Source<'a>) -> Result<()> {
         let mut keys = Keys { g, failed: Ok(()) };
-        let mut source = Source::default();
-        let Some(model) = g.get(MODEL) else { return Ok(source) };
+        let Some(model) = g.get(MODEL) else { return Ok(()) };
         // The first two are llama.cpp's words for "takes ids only".
         self.kind = match model.one_of(&["none", "no_vocab", "gpt2", "pagelm.pieces"]) {
-            Some(0 | 1) => return Ok(source),
-            Some(2) => Kind::Bpe,
-            Some(_) => Kind::Pieces,
-            None if model.as_str().is_none() => return Err(Error::BadValue { key: MODEL }),
-            None => {
+            Some(0 | 1) => return Ok(()),
+            Some(2) if cfg!(feature = "bpe") => Kind::Bpe,
+            Some(3) => Kind::Pieces,
+            _ if model.as_str().is_none() => return Err(Error::BadValue { key: MODEL }),
+            _ => {
                 let what = &"this tokenizer.ggml.model; gpt2 and pagelm.pieces are";
                 return Err(Error::Unsupported { what });
             }
         };
-        if self.kind == Kind::Bpe {
+        if self.kind.is_bpe() {
             self.pre = Pre::from_name(keys.text(PRE))?;
         }
         source.tokens = keys.strings(TOKENS);
         self.n_vocab = source.tokens.len();
         if source.tokens.is_empty() || u32::try_from(self.n_vocab).is_err() {
-            keys.fail(Error::BadValue { key: TOKENS });
+            keys.fail(TOKENS, true);
         }
-        if self.kind == Kind::Bpe {
+        if self.kind.is_bpe() {
             source.merges = keys.strings(MERGES);
         }
         if let Some(value) = g.get(TYPES) {
@@ -132,7 +133,7 @@ impl<'a> Tokenizer<'a> {
         for &byte in keys.text(WORD_BYTES) {
             pieces::add(&mut self.word_bytes, byte);
         }
-        keys.failed.map(|()| source)
+        keys.failed
     }
 
     /// Lists the pieces and the special tokens, in the order of their ids; what
@@ -206,14 +207,16 @@ struct Keys<'g, 'a> {
 }
 
 impl<'a> Keys<'_, 'a> {
-    fn fail(&mut self, error: Error) {
+    #[inline(never)]
+    fn fail(&mut self, key: Word, there: bool) {
+        let error = if there { Error::BadValue { key } } else { Error::MissingKey { key } };
         self.failed = self.failed.and(Err(error));
     }
 
     /// What a value was found to be; a failure and the default if it is of no use.
     fn known<T: Default>(&mut self, value: Option<T>, key: Word) -> T {
         value.unwrap_or_else(|| {
-            self.fail(Error::BadValue { key });
+            self.fail(key, true);
             T::default()
         })
     }
@@ -223,7 +226,7 @@ impl<'a> Keys<'_, 'a> {
         match self.g.get(key) {
             Some(value) => self.known(value.as_array().filter(Array::is_strings), key),
             None => {
-                self.fail(Error::MissingKey { key });
+                self.fail(key, false);
                 Array::default()
             }
         }
@@ -283,6 +286,7 @@ fn role(kind: u8, text: &[u8]) -> Role {
 impl Source<'_> {
     /// Checks, counts and measures the tokens, and fills their two tables
     /// unless these are empty.
+    #[inline(never)]
     fn read_tokens(
         &self,
         made: &mut Tokenizer<'_>,
@@ -290,7 +294,7 @@ impl Source<'_> {
         kinds: &mut [u8],
     ) -> Result<Counts> {
         let mut counts = Counts::default();
-        let is_bpe = made.kind == Kind::Bpe;
+        let is_bpe = made.kind.is_bpe();
         let mut types = self.types.iter();
         for (i, (offset, text)) in self.tokens.iter_strings_at().enumerate() {
             let given = match types.next() {
