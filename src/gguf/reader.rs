@@ -8,7 +8,7 @@ use crate::quant::DType;
 
 const ALIGNMENT_KEY: &[u8] = b"general.alignment";
 const DEFAULT_ALIGNMENT: usize = 32;
-const MAX_ALIGNMENT: usize = 1 << 16;
+const MAX_ALIGNMENT: u64 = 1 << 16;
 /// ggml's own limit.
 const MAX_DIMS: u32 = 4;
 
@@ -34,28 +34,29 @@ impl<'a> Gguf<'a> {
     /// with the file, and where.
     pub fn parse(file: &'a [u8]) -> Result<Self> {
         let mut cursor = Cursor::at(file, 0);
-        let packed = match cursor.u32()?.to_le_bytes() {
-            MAGIC_PLAIN => false,
-            MAGIC_PACKED => true,
-            _ => return Err(Error::BadMagic),
-        };
-        let version = cursor.u32()?;
-        if !(2..=3).contains(&version) {
-            return Err(Error::BadVersion { version });
+        let magic = cursor.u32().to_le_bytes();
+        let packed = magic == MAGIC_PACKED;
+        if !packed && magic != MAGIC_PLAIN {
+            cursor.fail(Error::BadMagic);
         }
-        let n_tensors = cursor.size()?;
-        let n_kv = cursor.size()?;
+        let version = cursor.u32();
+        if !(2..=3).contains(&version) {
+            cursor.fail(Error::BadVersion { version });
+        }
+        let n_tensors = cursor.size();
+        let n_kv = cursor.size();
         let kv_start = cursor.pos;
-        let alignment = check_metadata(&mut cursor, n_kv)?;
+        let alignment = check_metadata(&mut cursor, n_kv);
         let tensors_start = cursor.pos;
-        let data_size = check_tensors(&mut cursor, n_tensors, alignment)?;
+        let data_size = check_tensors(&mut cursor, n_tensors, alignment);
         // A file of metadata alone may end without the padding.
         let end = cursor.pos;
-        let data_start = if n_tensors == 0 { end } else { align_up(end, alignment)? };
-        let file_size = data_start.checked_add(data_size).ok_or(Error::TooLarge)?;
+        let data_start = if n_tensors == 0 { end } else { cursor.sized(align_up(end, alignment)) };
+        let file_size = cursor.sized(data_start.checked_add(data_size));
         if data_start > file.len() {
-            return Err(Error::Truncated { need: data_start });
+            cursor.fail(Error::Truncated { need: data_start });
         }
+        cursor.failed?;
         Ok(Self { file, packed, n_kv, n_tensors, kv_start, tensors_start, data_start, file_size })
     }
 
@@ -115,47 +116,53 @@ impl<'a> Gguf<'a> {
 }
 
 /// Walks the metadata, and returns the alignment it states.
-fn check_metadata(cursor: &mut Cursor<'_>, n_kv: usize) -> Result<usize> {
+fn check_metadata(cursor: &mut Cursor<'_>, n_kv: usize) -> usize {
     let mut alignment = DEFAULT_ALIGNMENT;
-    for _ in 0..n_kv {
-        let here = *cursor;
-        let (key, value) = key_value(cursor)?;
+    let mut left = n_kv;
+    while left > 0 && cursor.failed.is_ok() {
+        left -= 1;
+        let here = cursor.pos;
+        let (key, value) = key_value(cursor);
         if key == ALIGNMENT_KEY {
-            let stated = value.as_u64().and_then(|a| usize::try_from(a).ok());
-            alignment = stated
-                .filter(|a| a.is_power_of_two() && (8..=MAX_ALIGNMENT).contains(a))
-                .ok_or_else(|| here.corrupt(Flaw::Alignment))?;
+            match value.as_u64() {
+                Some(stated)
+                    if stated.is_power_of_two() && (8..=MAX_ALIGNMENT).contains(&stated) =>
+                {
+                    alignment = stated as usize;
+                }
+                _ => cursor.corrupt(here, Flaw::Alignment),
+            }
         }
     }
-    Ok(alignment)
+    alignment
 }
 
 /// Walks the tensor descriptions, and returns the size of the data they describe.
-fn check_tensors(cursor: &mut Cursor<'_>, n_tensors: usize, alignment: usize) -> Result<usize> {
+fn check_tensors(cursor: &mut Cursor<'_>, n_tensors: usize, alignment: usize) -> usize {
     let mut next = 0;
     let mut end = 0;
-    for _ in 0..n_tensors {
-        let here = *cursor;
-        let info = tensor_info(cursor, 0)?;
+    let mut left = n_tensors;
+    while left > 0 && cursor.failed.is_ok() {
+        left -= 1;
+        let info = tensor_info(cursor, 0);
         if info.offset != next {
-            return Err(here.corrupt(Flaw::TensorOrder));
+            cursor.corrupt(info.described_at, Flaw::TensorOrder);
         }
-        end = next.checked_add(info.size).ok_or(Error::TooLarge)?;
-        next = align_up(end, alignment)?;
+        end = cursor.sized(next.checked_add(info.size));
+        next = cursor.sized(align_up(end, alignment));
     }
-    Ok(end)
+    end
 }
 
 /// Rounds up to a power of two.
-fn align_up(n: usize, alignment: usize) -> Result<usize> {
-    let up = n.checked_add(alignment - 1).ok_or(Error::TooLarge)?;
-    Ok(up & !(alignment - 1))
+fn align_up(n: usize, alignment: usize) -> Option<usize> {
+    Some(n.checked_add(alignment - 1)? & !(alignment - 1))
 }
 
-fn key_value<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a [u8], Value<'a>)> {
-    let key = cursor.string()?;
-    let tag = cursor.tag()?;
-    Ok((key, cursor.value(tag)?))
+fn key_value<'a>(cursor: &mut Cursor<'a>) -> (&'a [u8], Value<'a>) {
+    let key = cursor.string();
+    let tag = cursor.tag();
+    (key, cursor.value(tag))
 }
 
 /// The metadata of a file.
@@ -170,7 +177,7 @@ impl<'a> Iterator for MetadataIter<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        key_value(&mut self.cursor).ok()
+        Some(key_value(&mut self.cursor))
     }
 }
 
@@ -203,31 +210,37 @@ impl TensorInfo<'_> {
     }
 }
 
-fn tensor_info<'a>(cursor: &mut Cursor<'a>, data_start: usize) -> Result<TensorInfo<'a>> {
-    let here = *cursor;
-    let name = cursor.string()?;
-    let n_dims = cursor.u32()?;
+#[inline(never)]
+fn tensor_info<'a>(cursor: &mut Cursor<'a>, data_start: usize) -> TensorInfo<'a> {
+    let described_at = cursor.pos;
+    let name = cursor.string();
+    let n_dims = cursor.u32();
     if n_dims == 0 || n_dims > MAX_DIMS {
-        return Err(here.corrupt(Flaw::TensorDims));
+        cursor.corrupt(described_at, Flaw::TensorDims);
     }
-    let cols = cursor.size()?;
+    let cols = cursor.size();
     let mut rows = 1usize;
-    for _ in 1..n_dims {
-        rows = rows.checked_mul(cursor.size()?).ok_or(Error::TooLarge)?;
+    for _ in 1..n_dims.min(MAX_DIMS) {
+        let dim = cursor.size();
+        rows = cursor.sized(rows.checked_mul(dim));
     }
-    let ggml_type = cursor.u32()?;
-    let described_at = here.pos;
-    let dtype = DType::from_ggml(ggml_type).ok_or(Error::UnsupportedType {
-        offset: described_at,
-        ggml_type: u8::try_from(ggml_type).unwrap_or(u8::MAX),
-    })?;
-    let row_bytes = dtype.row_bytes(cols).ok_or_else(|| here.corrupt(Flaw::TensorBlocks))?;
-    let size = row_bytes.checked_mul(rows).ok_or(Error::TooLarge)?;
+    let ggml_type = cursor.u32();
+    let dtype = DType::from_ggml(ggml_type).unwrap_or_else(|| {
+        let ggml_type = u8::try_from(ggml_type).unwrap_or(u8::MAX);
+        cursor.fail(Error::UnsupportedType { offset: described_at, ggml_type });
+        DType::F32
+    });
+    let row_bytes = dtype.row_bytes(cols).unwrap_or_else(|| {
+        cursor.corrupt(described_at, Flaw::TensorBlocks);
+        0
+    });
+    let size = cursor.sized(row_bytes.checked_mul(rows));
     if size == 0 {
-        return Err(here.corrupt(Flaw::TensorEmpty));
+        cursor.corrupt(described_at, Flaw::TensorEmpty);
     }
-    let offset = data_start.checked_add(cursor.size()?).ok_or(Error::TooLarge)?;
-    Ok(TensorInfo { name, described_at, n_dims, rows, cols, dtype, offset, size })
+    let offset = cursor.size();
+    let offset = cursor.sized(offset.checked_add(data_start));
+    TensorInfo { name, described_at, n_dims, rows, cols, dtype, offset, size }
 }
 
 /// A place in the tensor descriptions of a file that was parsed.
@@ -248,7 +261,8 @@ impl TensorMark {
     pub(crate) fn read<'f>(&self, file: &'f [u8]) -> Option<(TensorInfo<'f>, Self)> {
         let left = self.left.checked_sub(1)?;
         let mut cursor = Cursor::at(file, self.pos);
-        let info = tensor_info(&mut cursor, self.data_start).ok()?;
+        let info = tensor_info(&mut cursor, self.data_start);
+        cursor.failed.ok()?;
         Some((info, Self { pos: cursor.pos, left, ..*self }))
     }
 }

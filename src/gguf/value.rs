@@ -167,7 +167,7 @@ impl<'a> Array<'a> {
     /// The elements.
     pub fn iter(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
         let (mut cursor, tag) = (Cursor::at(self.file, self.start), self.tag);
-        (0..self.len).map_while(move |_| cursor.value(tag).ok())
+        (0..self.len).map(move |_| cursor.value(tag))
     }
 
     /// The elements that are strings (none if the array holds another type).
@@ -179,108 +179,136 @@ impl<'a> Array<'a> {
     pub fn iter_strings_at(&self) -> impl Iterator<Item = (usize, &'a [u8])> + use<'a> {
         let len = if self.is_strings() { self.len } else { 0 };
         let mut cursor = Cursor::at(self.file, self.start);
-        (0..len).map_while(move |_| {
-            let text = cursor.string().ok()?;
-            Some((cursor.pos - text.len(), text))
+        (0..len).map(move |_| {
+            let text = cursor.string();
+            (cursor.pos - text.len(), text)
         })
     }
 }
 
-/// A position in the file; every read is checked.
+/// A position in the file; every read is checked. The first failure sticks, so
+/// that not every read needs to be asked: loops must look for it, and whoever
+/// made the cursor does at the end. Beyond the end of the file all reads give 0
+/// or nothing.
 #[derive(Clone, Copy)]
 pub(super) struct Cursor<'a> {
     pub(super) file: &'a [u8],
     pub(super) pos: usize,
+    pub(super) failed: Result<()>,
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn at(file: &'a [u8], pos: usize) -> Self {
-        Self { file, pos }
+        Self { file, pos, failed: Ok(()) }
     }
 
-    fn truncated(&self, more: usize) -> Error {
-        Error::Truncated { need: self.pos.saturating_add(more) }
+    #[inline(never)]
+    pub(super) fn fail(&mut self, error: Error) {
+        self.failed = self.failed.and(Err(error));
     }
 
-    pub(super) fn corrupt(&self, flaw: Flaw) -> Error {
-        Error::Corrupt { offset: self.pos, flaw }
+    /// As [`Cursor::fail`], for what stands at `offset`.
+    #[inline(never)]
+    pub(super) fn corrupt(&mut self, offset: usize, flaw: Flaw) {
+        self.fail(Error::Corrupt { offset, flaw });
     }
 
-    fn bytes(&mut self, n: usize) -> Result<&'a [u8]> {
+    /// The result of a sum or product, if it is an address at all.
+    #[inline(never)]
+    pub(super) fn sized(&mut self, n: Option<usize>) -> usize {
+        n.unwrap_or_else(|| {
+            self.fail(Error::TooLarge);
+            0
+        })
+    }
+
+    #[inline(never)]
+    fn bytes(&mut self, n: usize) -> &'a [u8] {
         let rest = self.file.get(self.pos..).unwrap_or_default();
-        let bytes = rest.get(..n).ok_or(self.truncated(n))?;
+        let Some(bytes) = rest.get(..n) else {
+            self.fail(Error::Truncated { need: self.pos.saturating_add(n) });
+            self.file = &[];
+            return &[];
+        };
         self.pos += n;
-        Ok(bytes)
+        bytes
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let bytes = self.bytes(N)?;
-        bytes.try_into().map_err(|_| Error::Internal)
+    /// An unsigned number of so many bytes.
+    #[inline(never)]
+    fn number(&mut self, size: usize) -> u64 {
+        let bytes = self.bytes(size).iter().rev();
+        bytes.fold(0, |number, &byte| number << 8 | u64::from(byte))
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32> {
-        Ok(u32::from_le_bytes(self.array()?))
-    }
-
-    fn u64(&mut self) -> Result<u64> {
-        Ok(u64::from_le_bytes(self.array()?))
+    pub(super) fn u32(&mut self) -> u32 {
+        self.number(4) as u32
     }
 
     /// A count or size; what no address could hold counts as the largest.
-    pub(super) fn size(&mut self) -> Result<usize> {
-        Ok(usize::try_from(self.u64()?).unwrap_or(usize::MAX))
+    #[inline(never)]
+    pub(super) fn size(&mut self) -> usize {
+        usize::try_from(self.number(8)).unwrap_or(usize::MAX)
     }
 
-    pub(super) fn string(&mut self) -> Result<&'a [u8]> {
-        let len = self.size()?;
+    #[inline(never)]
+    pub(super) fn string(&mut self) -> &'a [u8] {
+        let len = self.size();
         self.bytes(len)
     }
 
-    pub(super) fn tag(&mut self) -> Result<Tag> {
-        let here = *self;
-        Tag::from_u32(self.u32()?).ok_or_else(|| here.corrupt(Flaw::MetadataType))
+    #[inline(never)]
+    pub(super) fn tag(&mut self) -> Tag {
+        let here = self.pos;
+        let tag = Tag::from_u32(self.u32());
+        tag.unwrap_or_else(|| {
+            self.corrupt(here, Flaw::MetadataType);
+            Tag::U8
+        })
     }
 
     /// Reads, and so checks, one value.
-    pub(super) fn value(&mut self, tag: Tag) -> Result<Value<'a>> {
+    #[inline(never)]
+    pub(super) fn value(&mut self, tag: Tag) -> Value<'a> {
         let Some(size) = tag.size() else {
             return match tag {
-                Tag::Str => self.string().map(Value::Str),
-                _ => self.array_value().map(Value::Array),
+                Tag::Str => Value::Str(self.string()),
+                _ => Value::Array(self.array_value()),
             };
         };
-        let mut bits = 0u64;
-        for (i, &byte) in self.bytes(size)?.iter().enumerate() {
-            bits |= u64::from(byte) << (8 * i);
-        }
+        let bits = self.number(size);
         // Moved up and down again, the sign fills what is left.
         let unused = 64 - 8 * size as u32;
         let signed = (bits << unused) as i64 >> unused;
-        Ok(match tag {
+        match tag {
             Tag::I8 | Tag::I16 | Tag::I32 | Tag::I64 => Value::I64(signed),
             Tag::F32 => Value::F64(f64::from(f32::from_bits(bits as u32))),
             Tag::F64 => Value::F64(f64::from_bits(bits)),
             Tag::Bool => Value::Bool(bits != 0),
             _ => Value::U64(bits),
-        })
+        }
     }
 
-    fn array_value(&mut self) -> Result<Array<'a>> {
-        let here = *self;
-        let tag = self.tag()?;
-        let len = self.size()?;
+    fn array_value(&mut self) -> Array<'a> {
+        let file = self.file;
+        let here = self.pos;
+        let tag = self.tag();
+        let len = self.size();
         let start = self.pos;
         match tag.size() {
             Some(size) => {
-                self.bytes(len.saturating_mul(size))?;
+                self.bytes(len.saturating_mul(size));
             }
             None if tag == Tag::Str => {
                 for _ in 0..len {
-                    self.string()?;
+                    if self.failed.is_err() {
+                        break;
+                    }
+                    self.string();
                 }
             }
-            None => return Err(here.corrupt(Flaw::NestedArray)),
+            None => self.corrupt(here, Flaw::NestedArray),
         }
-        Ok(Array { file: self.file, start, tag, len })
+        Array { file, start, tag, len }
     }
 }
