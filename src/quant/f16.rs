@@ -1,7 +1,7 @@
 //! F16: IEEE half precision, little-endian.
 #![forbid(unsafe_code)]
 
-use super::{Traits, at_least_one};
+use super::{Traits, at_least_one, half};
 use half::f16;
 
 pub(super) const TRAITS: Traits = Traits {
@@ -20,6 +20,6 @@ pub(super) fn quantize(src: &[f32], dst: &mut [u8]) {
 
 fn dequantize(src: &[u8], dst: &mut [f32]) {
     for (bytes, x) in src.as_chunks::<2>().0.iter().zip(dst) {
-        *x = f16::from_le_bytes(*bytes).to_f32_const();
+        *x = half(*bytes);
     }
 }
