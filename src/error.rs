@@ -351,12 +351,12 @@ this is not a GGUF file: it does not begin with \"GGUF\"
 version %a of the file format is not supported; use GGUF version 2 or 3
 the model file is damaged at byte %a: %s
 the architecture named at byte %a is not supported by this build
-the tensor described at byte %a has ggml type %b, which is not supported; use f32, f16, q8_0 or q4_0
+the tensor described at byte %a has ggml type %b; use f32, f16, q8_0 or q4_0
 not supported: %s
 the model file lacks the metadata key %s
-the metadata key %s has a value that makes no sense
+the value of the metadata key %s makes no sense
 the model file lacks the tensor %s%l
-the tensor %s%l has a shape or type that does not fit the metadata
+the shape or type of the tensor %s%l does not fit the metadata
 the weights at byte %a are infinite or not numbers
 the model's numbers overflowed; the weights are probably damaged
 too little memory: %a bytes are needed
@@ -368,19 +368,19 @@ the vocabulary has no token for the text at byte %a
 the text is longer than %a bytes; raise max_text
 the context cannot hold %a tokens; shorten the prompt
 there is nothing to continue: feed a prompt first
-there are no logits yet: feed tokens and call eval until it is done
+there are no logits yet: call eval until it is done
 the parameter %s is out of its range
 the snapshot does not fit this session: %s
 the model file has not arrived in full
 no room for another %s: %a are held at most
 the pointer %s is NULL
-the handle %s is not alive: it was not initialised, or was overwritten
+the handle %s was not initialised, or was overwritten
 struct_size of %s must be the size of the structure
 the buffer is too small: %a elements are needed
 internal error: please report it
-the memory of %s shares bytes with memory that is in use
+the memory of %s overlaps memory that is in use
 the memory of %s ends outside of memory
-the input has another length than the model's: %a numbers, or a multiple, are needed";
+the input is too short or too long: %a numbers, or a multiple, are needed";
 
 /// The flaws in words, likewise.
 const FLAWS: &str = "\
@@ -393,8 +393,8 @@ a tensor's rows are not whole blocks of its type
 a tensor has a dimension of size 0
 a tensor is described twice
 a token is too long
-a token has the same text as another, or is made to collide
-a merge is not two tokens which together make a third";
+two tokens have the same text, or are made to collide
+a merge is not of two tokens that make a third";
 
 /// The line `n` of a text, counted from 0.
 fn line(mut text: &'static str, n: usize) -> &'static str {
@@ -449,7 +449,7 @@ mod tests {
         assert_eq!(SENTENCES.lines().count(), 35);
         let last = Error::BadInput { need: 7 };
         assert_eq!(last.code(), -35);
-        assert!(last.to_string().starts_with("the input has another length"));
+        assert!(last.to_string().starts_with("the input is too"));
         assert!(Error::Internal.to_string().starts_with("internal error"));
         assert_eq!(FLAWS.lines().count(), Flaw::Merge as usize + 1);
         assert!(Flaw::Merge.text().starts_with("a merge"));

@@ -177,7 +177,12 @@ pub(crate) fn half_to_f32(bits: u16) -> core::primitive::f32 {
 /// Any half-precision number to single precision; one copy for all formats.
 #[inline(never)]
 fn half(bytes: [u8; 2]) -> core::primitive::f32 {
-    half::f16::from_le_bytes(bytes).to_f32_const()
+    let x = half_to_f32(u16::from_le_bytes(bytes));
+    if half_is_finite(&bytes) {
+        return x;
+    }
+    // The exponent is all ones in either precision; the fraction has its place.
+    core::primitive::f32::from_bits(x.to_bits() | 0x7F80_0000)
 }
 
 /// The f16 scale at the beginning of a block.
@@ -193,4 +198,19 @@ fn absmax(x: &[core::primitive::f32]) -> (core::primitive::f32, core::primitive:
             if v.abs() > amax { (v.abs(), v) } else { (amax, signed) }
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_are_converted_as_the_half_crate_does() {
+        for bits in 0..=u16::MAX {
+            let want = half::f16::from_bits(bits).to_f32_const();
+            let got = half(bits.to_le_bytes());
+            assert_eq!(want.is_finite(), half_is_finite(&bits.to_le_bytes()));
+            assert!(want.to_bits() == got.to_bits() || (want.is_nan() && got.is_nan()), "{bits:x}");
+        }
+    }
 }
