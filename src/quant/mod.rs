@@ -153,7 +153,7 @@ pub(crate) fn row_is_finite(dtype: DType, row: &[u8]) -> bool {
         }
         // Each number itself, or the scale at the beginning of each block.
         DType::F16 | DType::Q8_0 | DType::Q4_0 => {
-            row.chunks_exact(dtype.block_bytes()).all(|block| half_is_finite(block))
+            row.chunks_exact(dtype.block_bytes()).all(half_is_finite)
         }
     }
 }

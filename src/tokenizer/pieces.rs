@@ -47,7 +47,7 @@ pub(super) fn sort<'a>(ids: &'a mut [u32], vocab: &Vocab<'_>) -> &'a [u32] {
         sift(ids, vocab, 0, end);
     }
     let mut kept = 0usize;
-    for i in 0..n {
+    for i in 0..ids.len() {
         let id = at(ids, i);
         let last = at(ids, kept.wrapping_sub(1)); // none yet: an id without text
         if kept == 0 || vocab.text(id) != vocab.text(last) || vocab.kind(id) != vocab.kind(last) {
@@ -58,6 +58,7 @@ pub(super) fn sort<'a>(ids: &'a mut [u32], vocab: &Vocab<'_>) -> &'a [u32] {
     ids.get(..kept).unwrap_or_default()
 }
 
+#[inline(never)]
 fn sift(ids: &mut [u32], vocab: &Vocab<'_>, mut root: usize, end: usize) {
     loop {
         let mut child = 2 * root + 1;
@@ -93,13 +94,10 @@ pub(super) fn longest(
     let mut best = None;
     for (depth, &byte) in text.iter().take(MAX_PIECE).enumerate() {
         // Those in lo..hi agree with the text so far; the ended ones were passed.
-        let byte_of = |i| vocab.text(at(sorted, i)).get(depth).copied();
-        if byte_of(lo) != Some(byte) {
-            lo = first(lo, hi, |i| byte_of(i) >= Some(byte));
-        }
-        if byte_of(hi.wrapping_sub(1)) != Some(byte) {
-            hi = first(lo, hi, |i| byte_of(i) > Some(byte));
-        }
+        let column = Column { sorted, vocab, depth };
+        let wanted = u32::from(byte) + 1;
+        lo = column.first(lo, hi, wanted);
+        hi = column.first(lo, hi, wanted + 1);
         if lo >= hi {
             break;
         }
@@ -116,17 +114,38 @@ pub(super) fn longest(
     best
 }
 
-/// The first of `lo..hi` for which `holds`, which once true stays true; else `hi`.
-fn first(mut lo: usize, mut hi: usize, holds: impl Fn(usize) -> bool) -> usize {
-    while lo < hi {
-        let middle = lo + (hi - lo) / 2;
-        if holds(middle) {
-            hi = middle;
-        } else {
-            lo = middle + 1;
-        }
+/// The bytes at one place of all texts of a sorted list.
+struct Column<'s, 'a> {
+    sorted: &'s [u32],
+    vocab: &'s Vocab<'a>,
+    depth: usize,
+}
+
+impl Column<'_, '_> {
+    /// One more than the byte of the text `i`; 0 if it has ended.
+    fn at(&self, i: usize) -> u32 {
+        let text = self.vocab.text(at(self.sorted, i));
+        text.get(self.depth).map_or(0, |&byte| u32::from(byte) + 1)
     }
-    lo
+
+    /// The first of `lo..hi`, which must be in order, that is at least `least`;
+    /// else `hi`. Often it is one of the ends: they are looked at first.
+    #[inline(never)]
+    fn first(&self, mut lo: usize, mut hi: usize, least: u32) -> usize {
+        if lo < hi && self.at(hi - 1) < least {
+            return hi;
+        }
+        let mut middle = lo;
+        while lo < hi {
+            if self.at(middle) >= least {
+                hi = middle;
+            } else {
+                lo = middle + 1;
+            }
+            middle = lo + (hi - lo) / 2;
+        }
+        lo
+    }
 }
 
 #[cfg(test)]
