@@ -20,18 +20,26 @@ pub const EXTRA_EXPORTS: [&str; 2] = ["memory", "__heap_base"];
 pub enum Variant {
     Scalar,
     Simd128,
+    /// simd128 with GPT-2 alone, to know its size.
+    Gpt2,
+    /// simd128 with recurrent networks and character vocabularies alone, likewise.
+    Recurrent,
     /// simd128 with the kernel suite as its only additional export.
     Check,
 }
 
 impl Variant {
     pub const SHIPPED: [Variant; 2] = [Variant::Simd128, Variant::Scalar];
+    /// Builds for pages with one kind of model: measured, not shipped.
+    pub const PARTIAL: [Variant; 2] = [Variant::Gpt2, Variant::Recurrent];
 
     /// The file's name, here and in bindings/js.
     pub fn file(self) -> &'static str {
         match self {
             Variant::Scalar => "pagelm-scalar.wasm",
             Variant::Simd128 => "pagelm.wasm",
+            Variant::Gpt2 => "pagelm-gpt2.wasm",
+            Variant::Recurrent => "pagelm-rnn.wasm",
             Variant::Check => "check.wasm",
         }
     }
@@ -41,6 +49,16 @@ impl Variant {
         match self {
             Variant::Check => &["pagelm_check"],
             _ => &[],
+        }
+    }
+
+    /// What of the engine is in it, as arguments for cargo.
+    fn features(self) -> &'static [&'static str] {
+        match self {
+            Variant::Scalar | Variant::Simd128 => &[],
+            Variant::Gpt2 => &["--no-default-features", "--features", "gpt2,bpe"],
+            Variant::Recurrent => &["--no-default-features", "--features", "rnn"],
+            Variant::Check => &["--features", "_check"],
         }
     }
 
@@ -123,9 +141,7 @@ pub fn build(ctx: &Ctx, road: Road, variant: Variant) -> Result<PathBuf> {
         .env("CARGO_TARGET_DIR", &target)
         .env("CARGO_ENCODED_RUSTFLAGS", variant.rustflags())
         .args(["--package", "pagelm-c", "--lib", "--crate-type", "cdylib", "--profile", "dist"]);
-    if variant == Variant::Check {
-        job = job.args(["--features", "_check"]);
-    }
+    job = job.args(variant.features());
     job.run()?;
     let linked = linked(ctx, road, variant);
     let out = path(ctx, road, variant);
