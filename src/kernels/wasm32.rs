@@ -96,50 +96,79 @@ unsafe fn scales(p: *const u8) -> [v128; 2] {
     [half_high_to_f32(low), half_high_to_f32(high)]
 }
 
+/// The sums of eight rows.
+#[derive(Clone, Copy)]
+struct Rows(v128, v128);
+
+impl Rows {
+    #[inline(always)]
+    fn zero() -> Self {
+        Self(f32x4_splat(0.0), f32x4_splat(0.0))
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(f32x4_add(self.0, other.0), f32x4_add(self.1, other.1))
+    }
+
+    /// self + w x, rounded twice.
+    #[inline(always)]
+    fn add_mul(self, w: Self, x: v128) -> Self {
+        self.add(Self(f32x4_mul(w.0, x), f32x4_mul(w.1, x)))
+    }
+
+    /// # Safety
+    /// `y` good for eight numbers.
+    #[inline(always)]
+    unsafe fn store(self, y: *mut f32) {
+        // SAFETY: the caller's.
+        unsafe {
+            v128_store(y.cast(), self.0);
+            v128_store(y.add(4).cast(), self.1);
+        }
+    }
+}
+
 pub(super) fn f32(p: &mut Product<'_, '_>) {
     // SAFETY: `p` was checked by the caller, matmul().
     unsafe { for_each_tile(p, f32_tile, None) }
 }
 
+/// p + (the word at `w` of eight rows) x
+///
+/// # Safety
+/// 32 bytes at `w`, one number at `x`.
+#[inline(always)]
+unsafe fn add_f32(p: Rows, w: *const u8, x: *const f32) -> Rows {
+    // SAFETY: the caller's.
+    unsafe { p.add_mul(Rows(load(w), load(w.add(16))), v128_load32_splat(x.cast())) }
+}
+
 /// # Safety
 /// As [`for_each_tile`] asks, for one vector.
 unsafe fn f32_tile(raw: Raw, _: usize) {
-    let mut acc = [[f32x4_splat(0.0); 2]; 4];
+    let (mut p0, mut p1, mut p2, mut p3) = (Rows::zero(), Rows::zero(), Rows::zero(), Rows::zero());
+    let (mut w, mut x, mut left) = (raw.w, raw.f, raw.k);
+    // Written out: at the optimisation level that keeps the module small no loop is unrolled.
     // SAFETY: k words of eight rows, k activations, eight results: see Raw.
     unsafe {
-        let (mut w, x) = (raw.w, raw.f);
-        let whole = raw.k & !3;
-        let mut i = 0;
-        while i < whole {
-            for (part, acc) in acc.iter_mut().enumerate() {
-                add_f32(acc, w.add(part * 32), x.add(i + part));
-            }
-            w = w.add(128);
-            i += 4;
+        while left >= 4 {
+            p0 = add_f32(p0, w, x);
+            p1 = add_f32(p1, w.add(32), x.add(1));
+            p2 = add_f32(p2, w.add(64), x.add(2));
+            p3 = add_f32(p3, w.add(96), x.add(3));
+            (w, x, left) = (w.add(128), x.add(4), left - 4);
         }
-        for (part, acc) in acc.iter_mut().enumerate().take(raw.k - whole) {
-            add_f32(acc, w.add(part * 32), x.add(i + part));
+        if left > 0 {
+            p0 = add_f32(p0, w, x);
         }
-        store_folded(raw.y, acc);
-    }
-}
-
-#[inline(always)]
-unsafe fn add_f32(acc: &mut [v128; 2], w: *const u8, x: *const f32) {
-    // SAFETY: the caller's pointers are good for 32 bytes and one number.
-    unsafe {
-        let x = v128_load32_splat(x.cast());
-        acc[0] = f32x4_add(acc[0], f32x4_mul(load(w), x));
-        acc[1] = f32x4_add(acc[1], f32x4_mul(load(w.add(16)), x));
-    }
-}
-
-#[inline(always)]
-unsafe fn store_folded(y: *mut f32, p: [[v128; 2]; 4]) {
-    for half in 0..2 {
-        let sum = f32x4_add(f32x4_add(p[0][half], p[1][half]), f32x4_add(p[2][half], p[3][half]));
-        // SAFETY: the caller's pointer is good for eight numbers.
-        unsafe { v128_store(y.add(half * 4).cast(), sum) };
+        if left > 1 {
+            p1 = add_f32(p1, w.add(32), x.add(1));
+        }
+        if left > 2 {
+            p2 = add_f32(p2, w.add(64), x.add(2));
+        }
+        p0.add(p1).add(p2.add(p3)).store(raw.y);
     }
 }
 
@@ -148,159 +177,227 @@ pub(super) fn f16(p: &mut Product<'_, '_>) {
     unsafe { for_each_tile(p, f16_tile, None) }
 }
 
+/// (even, odd) + (the word at `w` of eight rows) (x0, x1)
+///
 /// # Safety
-/// As [`for_each_tile`] asks, for one vector.
-unsafe fn f16_tile(raw: Raw, _: usize) {
-    let mut acc = [[f32x4_splat(0.0); 2]; 4];
-    // SAFETY: k / 2 words of eight rows, k activations, eight results: see Raw.
+/// 32 bytes at `w`, two numbers at `x`.
+#[inline(always)]
+unsafe fn add_f16((even, odd): (Rows, Rows), w: *const u8, x: *const f32) -> (Rows, Rows) {
+    // SAFETY: the caller's.
     unsafe {
-        let (mut w, x) = (raw.w, raw.f);
-        let whole = raw.k & !3;
-        let mut i = 0;
-        while i < whole {
-            let [a, b, c, d] = &mut acc;
-            add_f16(a, b, w, x.add(i));
-            add_f16(c, d, w.add(32), x.add(i + 2));
-            w = w.add(64);
-            i += 4;
-        }
-        if i < raw.k {
-            let [a, b, ..] = &mut acc;
-            add_f16(a, b, w, x.add(i));
-        }
-        store_folded(raw.y, acc);
+        let (x0, x1) = (v128_load32_splat(x.cast()), v128_load32_splat(x.add(1).cast()));
+        let (low, high) = (load(w), load(w.add(16)));
+        let first =
+            Rows(half_high_to_f32(i32x4_shl(low, 16)), half_high_to_f32(i32x4_shl(high, 16)));
+        let second = Rows(half_high_to_f32(low), half_high_to_f32(high));
+        (even.add_mul(first, x0), odd.add_mul(second, x1))
     }
 }
 
-#[inline(always)]
-unsafe fn add_f16(even: &mut [v128; 2], odd: &mut [v128; 2], w: *const u8, x: *const f32) {
-    // SAFETY: the caller's pointers are good for 32 bytes and two numbers.
+/// # Safety
+/// As [`for_each_tile`] asks, for one vector.
+unsafe fn f16_tile(raw: Raw, _: usize) {
+    let (mut p01, mut p23) = ((Rows::zero(), Rows::zero()), (Rows::zero(), Rows::zero()));
+    let (mut w, mut x, mut left) = (raw.w, raw.f, raw.k);
+    // SAFETY: k / 2 words of eight rows, k activations, eight results: see Raw.
     unsafe {
-        let x0 = v128_load32_splat(x.cast());
-        let x1 = v128_load32_splat(x.add(1).cast());
-        for half in 0..2 {
-            let pair = load(w.add(half * 16));
-            let w0 = half_high_to_f32(i32x4_shl(pair, 16));
-            let w1 = half_high_to_f32(pair);
-            even[half] = f32x4_add(even[half], f32x4_mul(w0, x0));
-            odd[half] = f32x4_add(odd[half], f32x4_mul(w1, x1));
+        while left >= 4 {
+            p01 = add_f16(p01, w, x);
+            p23 = add_f16(p23, w.add(32), x.add(2));
+            (w, x, left) = (w.add(64), x.add(4), left - 4);
         }
+        if left > 0 {
+            p01 = add_f16(p01, w, x);
+        }
+        p01.0.add(p01.1).add(p23.0.add(p23.1)).store(raw.y);
     }
 }
 
 /// Integer sums of one block and vector: rows (0,1), (2,3), (4,5), (6,7), two sums each.
-type Dots = [v128; 4];
+#[derive(Clone, Copy)]
+struct Dots(v128, v128, v128, v128);
 
-/// Adds the dots to the rows' sums, scaled.
-#[inline(always)]
-fn add_block(acc: &mut [v128; 2], dots: Dots, less: v128, d: [v128; 2], xd: v128) {
-    for half in 0..2 {
-        let (a, b) = (dots[half * 2], dots[half * 2 + 1]);
-        let sum = i32x4_add(i32x4_shuffle::<0, 2, 4, 6>(a, b), i32x4_shuffle::<1, 3, 5, 7>(a, b));
-        let sum = f32x4_convert_i32x4(i32x4_sub(sum, less));
-        acc[half] = f32x4_add(acc[half], f32x4_mul(sum, f32x4_mul(d[half], xd)));
+impl Dots {
+    #[inline(always)]
+    fn zero() -> Self {
+        let zero = i32x4_splat(0);
+        Self(zero, zero, zero, zero)
+    }
+
+    /// Adds four weights of each row times four activations, which `x` holds twice.
+    #[inline(always)]
+    fn add(self, w: Self, x: v128) -> Self {
+        Self(
+            i32x4_add(self.0, i32x4_dot_i16x8(w.0, x)),
+            i32x4_add(self.1, i32x4_dot_i16x8(w.1, x)),
+            i32x4_add(self.2, i32x4_dot_i16x8(w.2, x)),
+            i32x4_add(self.3, i32x4_dot_i16x8(w.3, x)),
+        )
+    }
+
+    /// The rows' sums less `less`, as floats.
+    #[inline(always)]
+    fn rows(self, less: v128) -> Rows {
+        #[inline(always)]
+        fn pairs(a: v128, b: v128) -> v128 {
+            i32x4_add(i32x4_shuffle::<0, 2, 4, 6>(a, b), i32x4_shuffle::<1, 3, 5, 7>(a, b))
+        }
+        Rows(
+            f32x4_convert_i32x4(i32x4_sub(pairs(self.0, self.1), less)),
+            f32x4_convert_i32x4(i32x4_sub(pairs(self.2, self.3), less)),
+        )
     }
 }
 
+/// acc + dots x (weight scales x activation scale)
 #[inline(always)]
-unsafe fn store_tile<const T: usize>(raw: Raw, y_stride: usize, acc: [[v128; 2]; T]) {
-    for (t, acc) in acc.iter().enumerate() {
-        // SAFETY: vector t's eight results: see Raw.
-        unsafe {
-            let y = raw.y.add(t * y_stride);
-            v128_store(y.cast(), acc[0]);
-            v128_store(y.add(4).cast(), acc[1]);
-        }
-    }
+fn add_block(acc: Rows, dots: Rows, d: [v128; 2], xd: v128) -> Rows {
+    let scale = Rows(f32x4_mul(d[0], xd), f32x4_mul(d[1], xd));
+    acc.add(Rows(f32x4_mul(dots.0, scale.0), f32x4_mul(dots.1, scale.1)))
 }
 
 pub(super) fn q8_0(p: &mut Product<'_, '_>) {
     // SAFETY: `p` was checked by the caller, matmul().
-    unsafe { for_each_tile(p, q8_0_tile::<1>, Some(q8_0_tile::<2>)) }
+    unsafe { for_each_tile(p, q8_0_tile::<false>, Some(q8_0_tile::<true>)) }
 }
 
+/// The word at `w` of eight rows, widened.
+///
+/// # Safety
+/// 32 bytes at `w`.
+#[inline(always)]
+unsafe fn widen(w: *const u8) -> Dots {
+    // SAFETY: the caller's.
+    unsafe {
+        Dots(
+            i16x8_load_extend_i8x8(w.cast()),
+            i16x8_load_extend_i8x8(w.add(8).cast()),
+            i16x8_load_extend_i8x8(w.add(16).cast()),
+            i16x8_load_extend_i8x8(w.add(24).cast()),
+        )
+    }
+}
+
+/// Four activations, twice.
+///
+/// # Safety
+/// Four numbers at `x`.
+#[inline(always)]
+unsafe fn splat4(x: *const i16) -> v128 {
+    // SAFETY: the caller's.
+    unsafe { v128_load64_splat(x.cast()) }
+}
+
+/// One vector, or `TWO`.
+///
 /// # Safety
 /// As [`for_each_tile`] asks.
-unsafe fn q8_0_tile<const T: usize>(raw: Raw, y_stride: usize) {
-    let mut acc = [[f32x4_splat(0.0); 2]; T];
+unsafe fn q8_0_tile<const TWO: bool>(raw: Raw, y_stride: usize) {
+    let (mut acc0, mut acc1) = (Rows::zero(), Rows::zero());
     let blocks = raw.k / 32;
-    let mut w = raw.w;
+    let (mut w, mut x) = (raw.w, raw.q);
     for b in 0..blocks {
         // SAFETY: block b of the group (16 + 256 bytes) and of each vector: see Raw.
         unsafe {
             let d = scales(w);
-            let mut dots = [[i32x4_splat(0); 4]; T];
-            for step in 0..8 {
-                let word = w.add(16 + step * 32);
-                let rows = [
-                    i16x8_load_extend_i8x8(word.cast()),
-                    i16x8_load_extend_i8x8(word.add(8).cast()),
-                    i16x8_load_extend_i8x8(word.add(16).cast()),
-                    i16x8_load_extend_i8x8(word.add(24).cast()),
-                ];
-                for (t, dots) in dots.iter_mut().enumerate() {
-                    let x = v128_load64_splat(raw.q.add(t * raw.k + b * 32 + step * 4).cast());
-                    for (dot, row) in dots.iter_mut().zip(rows) {
-                        *dot = i32x4_add(*dot, i32x4_dot_i16x8(row, x));
-                    }
+            let (mut dots0, mut dots1) = (Dots::zero(), Dots::zero());
+            w = w.add(16);
+            // Two words a turn: enough for the loop's own cost to vanish.
+            for _ in 0..4 {
+                let (even, odd) = (widen(w), widen(w.add(32)));
+                dots0 = dots0.add(even, splat4(x)).add(odd, splat4(x.add(4)));
+                if TWO {
+                    let x = x.add(raw.k);
+                    dots1 = dots1.add(even, splat4(x)).add(odd, splat4(x.add(4)));
                 }
+                (w, x) = (w.add(64), x.add(8));
             }
-            for (t, acc) in acc.iter_mut().enumerate() {
-                let xd = v128_load32_splat(raw.d.add(t * blocks + b).cast());
-                add_block(acc, dots[t], i32x4_splat(0), d, xd);
+            let xd = raw.d.add(b);
+            let none = i32x4_splat(0);
+            acc0 = add_block(acc0, dots0.rows(none), d, v128_load32_splat(xd.cast()));
+            if TWO {
+                let xd = xd.add(blocks);
+                acc1 = add_block(acc1, dots1.rows(none), d, v128_load32_splat(xd.cast()));
             }
-            w = w.add(272);
         }
     }
-    // SAFETY: as this function's own.
-    unsafe { store_tile(raw, y_stride, acc) };
+    // SAFETY: eight results of each vector: see Raw.
+    unsafe {
+        acc0.store(raw.y);
+        if TWO {
+            acc1.store(raw.y.add(y_stride));
+        }
+    }
 }
 
 pub(super) fn q4_0(p: &mut Product<'_, '_>) {
     // SAFETY: `p` was checked by the caller, matmul().
-    unsafe { for_each_tile(p, q4_0_tile::<1>, Some(q4_0_tile::<2>)) }
+    unsafe { for_each_tile(p, q4_0_tile::<false>, Some(q4_0_tile::<true>)) }
 }
 
+/// The nibbles of the word at `w` of eight rows, widened: the low ones, which
+/// are numbers 0..16 of the block, and the high ones, 16..32.
+///
+/// # Safety
+/// 32 bytes at `w`.
+#[inline(always)]
+unsafe fn widen_nibbles(w: *const u8) -> (Dots, Dots) {
+    // SAFETY: the caller's.
+    let (a, b) = unsafe { (load(w), load(w.add(16))) };
+    let mask = u8x16_splat(15);
+    let (low_a, low_b) = (v128_and(a, mask), v128_and(b, mask));
+    let (high_a, high_b) = (u8x16_shr(a, 4), u8x16_shr(b, 4));
+    let both = |a, b| {
+        Dots(
+            i16x8_extend_low_i8x16(a),
+            i16x8_extend_high_i8x16(a),
+            i16x8_extend_low_i8x16(b),
+            i16x8_extend_high_i8x16(b),
+        )
+    };
+    (both(low_a, low_b), both(high_a, high_b))
+}
+
+/// One vector, or `TWO`.
+///
 /// # Safety
 /// As [`for_each_tile`] asks.
-unsafe fn q4_0_tile<const T: usize>(raw: Raw, y_stride: usize) {
-    let mut acc = [[f32x4_splat(0.0); 2]; T];
+unsafe fn q4_0_tile<const TWO: bool>(raw: Raw, y_stride: usize) {
+    let (mut acc0, mut acc1) = (Rows::zero(), Rows::zero());
     let blocks = raw.k / 32;
-    let mut w = raw.w;
+    let (mut w, mut x) = (raw.w, raw.q);
     for b in 0..blocks {
         // SAFETY: block b of the group (16 + 128 bytes) and of each vector: see Raw.
         unsafe {
             let d = scales(w);
-            let mut dots = [[i32x4_splat(0); 4]; T];
-            for step in 0..4 {
-                let word = w.add(16 + step * 32);
-                for half in 0..2 {
-                    let bytes = load(word.add(half * 16));
-                    let low = v128_and(bytes, u8x16_splat(15));
-                    let high = u8x16_shr(bytes, 4);
-                    let low = [i16x8_extend_low_i8x16(low), i16x8_extend_high_i8x16(low)];
-                    let high = [i16x8_extend_low_i8x16(high), i16x8_extend_high_i8x16(high)];
-                    for (t, dots) in dots.iter_mut().enumerate() {
-                        let x = raw.q.add(t * raw.k + b * 32 + step * 4);
-                        let x0 = v128_load64_splat(x.cast());
-                        let x1 = v128_load64_splat(x.add(16).cast());
-                        for pair in 0..2 {
-                            let dot = &mut dots[half * 2 + pair];
-                            *dot = i32x4_add(*dot, i32x4_dot_i16x8(low[pair], x0));
-                            *dot = i32x4_add(*dot, i32x4_dot_i16x8(high[pair], x1));
-                        }
-                    }
+            let (mut dots0, mut dots1) = (Dots::zero(), Dots::zero());
+            w = w.add(16);
+            for _ in 0..4 {
+                let (low, high) = widen_nibbles(w);
+                dots0 = dots0.add(low, splat4(x)).add(high, splat4(x.add(16)));
+                if TWO {
+                    let x = x.add(raw.k);
+                    dots1 = dots1.add(low, splat4(x)).add(high, splat4(x.add(16)));
                 }
+                (w, x) = (w.add(32), x.add(4));
             }
-            for (t, acc) in acc.iter_mut().enumerate() {
-                let xd = v128_load32_splat(raw.d.add(t * blocks + b).cast());
-                // The nibbles are offset by 8: take 8 x (sum of the activations) off.
-                let less = i32x4_splat(raw.s.add(t * blocks + b).read() * 8);
-                add_block(acc, dots[t], less, d, xd);
+            // Past the high half, which the loop read along the way.
+            x = x.add(16);
+            let (xd, s) = (raw.d.add(b), raw.s.add(b));
+            // The nibbles are offset by 8: take 8 x (sum of the activations) off.
+            let less = i32x4_splat(s.read() * 8);
+            acc0 = add_block(acc0, dots0.rows(less), d, v128_load32_splat(xd.cast()));
+            if TWO {
+                let (xd, less) = (xd.add(blocks), i32x4_splat(s.add(blocks).read() * 8));
+                acc1 = add_block(acc1, dots1.rows(less), d, v128_load32_splat(xd.cast()));
             }
-            w = w.add(144);
         }
     }
-    // SAFETY: as this function's own.
-    unsafe { store_tile(raw, y_stride, acc) };
+    // SAFETY: eight results of each vector: see Raw.
+    unsafe {
+        acc0.store(raw.y);
+        if TWO {
+            acc1.store(raw.y.add(y_stride));
+        }
+    }
 }
