@@ -354,7 +354,7 @@ the architecture named at byte %a is not supported by this build
 the tensor described at byte %a has ggml type %b; use f32, f16, q8_0 or q4_0
 not supported: %s
 the model file lacks the metadata key %s
-the value of the metadata key %s makes no sense
+the metadata key %s has a value that makes no sense
 the model file lacks the tensor %s%l
 the shape or type of the tensor %s%l does not fit the metadata
 the weights at byte %a are infinite or not numbers
