@@ -89,7 +89,8 @@ impl<'a> Loader<'a> {
         self.arrived = arrived.len();
         while let Some((info, after)) = self.next.read(arrived) {
             let (range, cols, offset) = (info.range(), info.cols, info.offset);
-            let (dtype, is_matrix) = (info.dtype, info.n_dims == 2);
+            // A vector is a matrix of one row here: checked, and too small to be packed.
+            let (dtype, is_matrix) = (info.dtype, info.n_dims <= 2);
             let Some(data) = arrived.get_mut(range) else { return Ok(false) };
             if is_matrix && !self.packed {
                 pack_in_place(dtype, cols, data, self.mem).map_err(|e| at(e, offset))?;

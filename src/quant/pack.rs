@@ -89,10 +89,10 @@ pub fn pack_in_place(
             return Err(Error::NotFinite { offset: i * row_bytes });
         }
     }
-    if !packable(dtype, cols) {
+    let group_bytes = row_bytes * GROUP;
+    if !packable(dtype, cols) || data.len() < group_bytes {
         return Ok(());
     }
-    let group_bytes = row_bytes * GROUP;
     let too_small = Error::OutOfMemory { need: group_bytes };
     let scratch = scratch.get_mut(..group_bytes).ok_or(too_small)?;
     for group in data.chunks_exact_mut(group_bytes.max(1)) {
