@@ -20,6 +20,8 @@ const SANITIZERS: [&str; 3] = ["-g", "-fsanitize=address,undefined", "-fno-sanit
 pub struct Language {
     pub name: &'static str,
     source: &'static str,
+    /// What the program is called.
+    program: &'static str,
     standard: &'static str,
     compiler: [&'static str; 3],
 }
@@ -28,16 +30,22 @@ pub const LANGUAGES: [Language; 2] = [
     Language {
         name: "C99",
         source: "examples/c/generate.c",
+        program: "generate-c99",
         standard: "-std=c99",
         compiler: ["CC", "cc", "gcc"],
     },
     Language {
         name: "C++17",
         source: "examples/cpp/generate.cpp",
+        program: "generate-c++17",
         standard: "-std=c++17",
         compiler: ["CXX", "c++", "g++"],
     },
 ];
+
+/// The signal filter.
+const FILTER: Language =
+    Language { source: "examples/c/filter.c", program: "filter-c99", ..LANGUAGES[0] };
 
 /// The static library with the C ABI, built for this machine.
 pub fn library(ctx: &Ctx) -> Result<PathBuf> {
@@ -53,11 +61,7 @@ pub fn library(ctx: &Ctx) -> Result<PathBuf> {
 pub fn compile(ctx: &Ctx, language: &Language, sanitized: bool) -> Result<PathBuf> {
     let [variable, usual, package] = language.compiler;
     let compiler = c_compiler(ctx, variable, usual, package)?;
-    let name = format!(
-        "generate-{}{}",
-        language.name.to_lowercase(),
-        if sanitized { "-sanitized" } else { "" }
-    );
+    let name = format!("{}{}", language.program, if sanitized { "-sanitized" } else { "" });
     let out = ctx.target.join("native").join(&name);
     fs::create_dir_all(ctx.target.join("native"))?;
     let mut job = ctx
@@ -103,6 +107,24 @@ pub fn step(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
         );
         tally.check(&format!("{name} says what is wrong with a bad file"), bad_file(ctx, &plain));
     }
+    let filtered = compile(ctx, &FILTER, true).and_then(|program| filter(ctx, &program));
+    tally.check("the C filter gives PyTorch's signal, clean under the sanitizers", filtered);
+    Ok(())
+}
+
+/// Filters a signal and compares it with PyTorch's.
+fn filter(ctx: &Ctx, path: &Path) -> Result<()> {
+    let data = ctx.path("tests/data/denoise");
+    let numbers = |text: &str| -> Result<Vec<f64>> {
+        Ok(text.lines().map(str::parse).collect::<Result<_, _>>()?)
+    };
+    let model = ctx.path("examples/models/denoise.gguf");
+    let job = program(ctx, path).arg(model).stdin(&data.join("noisy.txt"))?;
+    let want = numbers(&fs::read_to_string(data.join("filtered.txt"))?)?;
+    let got = numbers(&job.run()?.stdout)?;
+    ensure!(got.len() == want.len(), "{} numbers for {}", got.len(), want.len());
+    let worst = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    ensure!(worst < 1e-5, "off by {worst}");
     Ok(())
 }
 

@@ -83,6 +83,13 @@ impl Job {
         self
     }
 
+    /// Gives the program a file to read.
+    pub fn stdin(mut self, path: &Path) -> Result<Job> {
+        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        self.command.stdin(file);
+        Ok(self)
+    }
+
     /// Ends the program after this long.
     pub fn limit(mut self, seconds: u64) -> Job {
         self.limit = Duration::from_secs(seconds);
