@@ -18,18 +18,16 @@ export const detectBuild = () => (WebAssembly.validate(SIMD) ? "simd128" : "scal
 const up = (n) => Math.ceil(n / 64) * 64;
 const newDecoder = () => new TextDecoder("utf-8", { ignoreBOM: true });
 
-const pacer = (ms) => {
-  let since = performance.now();
-  return async () => {
-    if (performance.now() - since < ms) return;
-    await new Promise((go) => {
-      if (globalThis.scheduler) return scheduler.postTask(go, { priority: "background" });
-      const { port1, port2 } = new MessageChannel();
-      port1.onmessage = () => go(port1.close());
-      port2.postMessage(0);
-    });
-    since = performance.now();
-  };
+let since = 0;
+const pacer = (ms) => async () => {
+  if (performance.now() - since < ms) return;
+  await new Promise((go) => {
+    if (globalThis.scheduler) return scheduler.postTask(go, { priority: "background" });
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => go(port1.close());
+    port2.postMessage(0);
+  });
+  since = performance.now();
 };
 
 async function open(source, signal) {

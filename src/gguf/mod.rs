@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A *packed* file is the same but for its magic, `PLM1`, and the order of the
-//! words inside each matrix (see [`crate::quant::pack`]). It is never mistaken
+//! words inside each matrix (see [`crate::quant::pack_in_place`]). It is never mistaken
 //! for plain GGUF, and it can be used from read-only memory.
 //!
 //! The view borrows the file and holds no table, so each look-up is a walk.

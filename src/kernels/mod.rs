@@ -1,8 +1,8 @@
 //! Matrix products over packed weights: slices in, slices out.
 //!
 //! One file per instruction set, with the same function names in each:
-//! `f32`, `f16`, `q8_0`, `q4_0`. [`scalar`] is the reference; every other file
-//! must equal it to the bit, and [`check`] is the suite that says so. The
+//! `f32`, `f16`, `q8_0`, `q4_0`. `scalar` is the reference; every other file
+//! must equal it to the bit, and `check` is the suite that says so. The
 //! order of every addition is the numeric contract (docs/NUMERICS.md):
 //!
 //! - A lane is an output row. No sum is ever split over lanes.

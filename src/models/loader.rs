@@ -58,7 +58,7 @@ pub struct Loader<'a> {
 impl<'a> Loader<'a> {
     /// Begins with the bytes that have `arrived`, at least the header, of a file
     /// of `file_size` bytes. What the header describes is checked here, before
-    /// the tensors are waited for. `mem` takes [`ModelInfo::model_mem_size`].
+    /// the tensors are waited for. `mem` takes [`crate::ModelInfo::model_mem_size`].
     ///
     /// # Errors
     /// [`Error::Truncated`] if the header is not complete or the file is

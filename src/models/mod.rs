@@ -2,7 +2,7 @@
 //!
 //! An architecture is a module here with four things: a configuration read from
 //! the metadata, the tensors bound by name, a state, and `forward`. It joins
-//! by a variant of [`Net`] and of [`State`], behind a feature of its own.
+//! by a variant of `Net` and of [`State`], behind a feature of its own.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "gpt2")]

@@ -2,7 +2,7 @@
 //! of a matrix are packed for the kernels. No arithmetic on whole matrices.
 //!
 //! The block formats are ggml's; each file cites what it implements. A new
-//! format is a file here and a row in [`DType::traits`].
+//! format is a file here and a row in `DType::traits`.
 #![forbid(unsafe_code)]
 
 mod f16;

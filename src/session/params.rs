@@ -28,7 +28,7 @@ pub struct SessionParams {
     /// it. For a model that needs its whole input (a bidirectional layer), how
     /// many steps that may be; 0 is what its file says.
     pub n_batch: u32,
-    /// Bytes that one [`Session::feed_text`] may hold; 0 is 8 per token of context, at least 256.
+    /// Bytes that one [`crate::Session::feed_text`] may hold; 0 is 8 per token of context, at least 256.
     pub max_text: u32,
     /// What to do when the context is full.
     pub when_full: WhenFull,
@@ -86,7 +86,7 @@ pub enum Finish {
     ContextFull,
 }
 
-/// How far [`Session::eval`] got.
+/// How far [`crate::Session::eval`] got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// The queue is empty and the logits of its last token are there.
@@ -95,14 +95,14 @@ pub enum Progress {
     More,
 }
 
-/// How far [`Session::run`] got.
+/// How far [`crate::Session::run`] got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A token was chosen; its text, as far as it is certain, is in [`Session::text`].
+    /// A token was chosen; its text, as far as it is certain, is in [`crate::Session::text`].
     Token(u32),
     /// The budget is spent: call again.
     More,
-    /// The text has ended; [`Session::text`] holds the rest of it.
+    /// The text has ended; [`crate::Session::text`] holds the rest of it.
     Finished(Finish),
 }
 

@@ -60,7 +60,7 @@ fn vocabularies_that_contradict_themselves() {
     let corrupt = |metadata: &Metadata, near: &str| match error_of(metadata) {
         Error::Corrupt { offset, .. } => {
             let file = metadata.file();
-            assert!(file[offset as usize..].starts_with(near.as_bytes()), "{near:?}");
+            assert!(file[offset..].starts_with(near.as_bytes()), "{near:?}");
         }
         other => panic!("{other:?}"),
     };
