@@ -43,14 +43,15 @@ async function main() {
 
 async function load(id) {
   writing?.abort();
+  writing = null; // what it still has to say is of the model before
   loading?.abort();
   const mine = (loading = new AbortController());
   choice = choices.find((it) => it.id === id);
   model?.dispose();
   model = null;
   complain(null);
-  setSelectable($, { ready: false, busy: false });
   showChoice();
+  setSelectable($, { ready: false, busy: false });
   $("load").hidden = false;
   try {
     const url = new URL(choice.file, document.baseURI);
@@ -82,6 +83,7 @@ function showChoice() {
   for (const id of ["sort-mode", "sorted"]) $(id).hidden = !sort;
   $("write").textContent = sort ? "Sort" : "Generate";
   $("text").replaceChildren();
+  $("text").classList.remove("busy");
   $("ended").textContent = "";
   bars.clear(sort ? 3 : 10);
   readings.clear();

@@ -17,6 +17,7 @@
 //! The view borrows the file and holds no table, so each look-up is a walk.
 //!
 //! [format]: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+#![forbid(unsafe_code)]
 
 mod reader;
 mod value;

@@ -302,7 +302,8 @@ fn report(
             memory_bytes,
         });
     }
-    eprintln!(
+    let _ = writeln!(
+        io::stderr(),
         "{} prompt tokens ({prompt_speed:.1}/s), {} generated ({speed:.1}/s), finish {}, {isa}, {memory_bytes} bytes, ids_fnv1a64 {ids_fnv1a64}",
         prompt_ids.len(),
         outcome.ids.len(),

@@ -69,7 +69,8 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     if io.is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("pagelm: {error:#}");
+    // Where nobody listens there is nothing left to tell, and no reason to panic.
+    let _ = writeln!(io::stderr(), "pagelm: {error:#}");
     ExitCode::FAILURE
 }
 

@@ -27,10 +27,7 @@ impl Aligned {
         let words = len.div_ceil(8);
         // `vec!` would end the process; asked first, the system may say no.
         let refused = Vec::<u64>::new().try_reserve_exact(words).is_err();
-        ensure!(
-            !refused,
-            "this machine does not give {len} bytes of memory; try a smaller --context"
-        );
+        ensure!(!refused, "this machine does not give {len} bytes of memory");
         Ok(Self { words: vec![0; words], len })
     }
 
@@ -56,7 +53,8 @@ impl ModelFile {
         // The header first: a file that is none is refused before it is read.
         let (head, _) = read_header(path)?;
         let info = pagelm::probe(head.bytes()).map_err(|e| about(path, e))?;
-        let file = read_aligned(path)?;
+        // What may stand behind the last tensor is not read.
+        let file = read_first(path, info.file_size)?;
         let mem = Aligned::new(info.model_mem_size)?;
         Ok(Self { path: path.into(), file, mem })
     }
@@ -84,7 +82,8 @@ impl ModelFile {
 
 /// The memory of a session.
 pub fn session_memory(model: &Model<'_>, params: &SessionParams) -> Result<Aligned> {
-    Aligned::new(Session::mem_size(model, params).map_err(anyhow::Error::msg)?)
+    let size = Session::mem_size(model, params).map_err(anyhow::Error::msg)?;
+    Aligned::new(size).context("a session of this size; try a smaller --context")
 }
 
 /// An error about a prompt, with the size of the context it did not fit.
@@ -102,9 +101,15 @@ pub fn about(path: &Path, error: Error) -> anyhow::Error {
 
 /// A whole file.
 pub fn read_aligned(path: &Path) -> Result<Aligned> {
+    read_first(path, usize::MAX)
+}
+
+/// A file, but no more than its first `most` bytes.
+fn read_first(path: &Path, most: usize) -> Result<Aligned> {
     let mut file = open(path)?;
     let len = file.metadata().with_context(|| format!("cannot read {}", path.display()))?.len();
-    let mut memory = Aligned::new(usize::try_from(len)?)?;
+    let len = usize::try_from(len).unwrap_or(usize::MAX).min(most);
+    let mut memory = Aligned::new(len).with_context(|| path.display().to_string())?;
     file.read_exact(memory.bytes_mut())
         .with_context(|| format!("cannot read {}", path.display()))?;
     Ok(memory)

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args as ClapArgs;
 use pagelm::Model;
 use pagelm::gguf::MAGIC_PACKED;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 #[derive(ClapArgs)]
@@ -22,7 +22,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     let size = pack(&args.model, &args.output)?;
-    println!("{}: packed, {size} bytes", args.output.display());
+    writeln!(io::stdout(), "{}: packed, {size} bytes", args.output.display())?;
     Ok(())
 }
 

@@ -174,6 +174,54 @@ fn a_reader_that_leaves_is_no_error() {
     assert!(out.status.success() && stderr(&out).is_empty(), "{}", stderr(&out));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_behind_the_output_is_an_error_and_no_panic() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/models/gpt2-basic-bytes.gguf");
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let pagelm = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pagelm"));
+        command.args(args);
+        command
+    };
+    let folder = std::env::temp_dir().join(format!("pagelm-full-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let packed = folder.join("packed.plm");
+    let commands: [&[&str]; 4] = [
+        &["inspect", model],
+        &["tokenize", model, "--text", "a"],
+        &["pack", model, "-o", packed.to_str().unwrap()],
+        &["generate", model, "--prompt", "a", "--tokens", "2", "--json"],
+    ];
+    for args in commands {
+        let out = pagelm(args).stdout(full()).output().unwrap();
+        assert_eq!(out.status.code(), Some(1), "{args:?}");
+        assert!(!String::from_utf8_lossy(&out.stderr).contains("panicked"), "{args:?}");
+    }
+    let silent = pagelm(&["inspect", "no-such-file"]).stderr(full()).status().unwrap();
+    assert_eq!(silent.code(), Some(1));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_stands_behind_the_last_tensor_is_not_read() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/models/gpt2-basic-bytes.gguf");
+    let long = std::env::temp_dir().join(format!("pagelm-long-{}.gguf", std::process::id()));
+    std::fs::copy(model, &long).unwrap();
+    // A hole of 40 GB: nothing is written.
+    std::fs::OpenOptions::new().write(true).open(&long).unwrap().set_len(40 << 30).unwrap();
+    let run = |path: &str| {
+        let args = ["generate", path, "--prompt", "What", "--tokens", "4", "--json"];
+        let out = std::process::Command::new(env!("CARGO_BIN_EXE_pagelm")).args(args).output();
+        let json: Value = serde_json::from_slice(&out.unwrap().stdout).unwrap();
+        json["ids"].clone()
+    };
+    let got = run(long.to_str().unwrap());
+    std::fs::remove_file(&long).unwrap();
+    assert_eq!(got, run(model));
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_with_what_is_written() {

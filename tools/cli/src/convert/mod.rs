@@ -32,6 +32,7 @@ use pagelm::quant::DType;
 use serde::Serialize;
 use source::{Source, Vocab};
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 #[derive(ClapArgs)]
@@ -111,26 +112,32 @@ pub fn run(args: &Args) -> Result<()> {
     if args.json {
         return print_json(args, &source, &report);
     }
-    println!(
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
         "{}: {kind}, {} tensors, {} parameters, {} bytes",
         args.output.display(),
         report.n_tensors,
         report.n_params,
         report.bytes
-    );
+    )?;
     if !report.raised.is_empty() {
-        println!(
+        writeln!(
+            out,
             "q8_0 instead of q4_0, because every token passes them: {}",
             report.raised.join(", ")
-        );
+        )?;
     }
     if !report.kept_f16.is_empty() {
-        println!(
+        writeln!(
+            out,
             "f16, because their rows are not a multiple of 32 numbers: {}",
             report.kept_f16.join(", ")
-        );
+        )?;
     }
-    source.notes.iter().for_each(|note| println!("{note}"));
+    for note in &source.notes {
+        writeln!(out, "{note}")?;
+    }
     Ok(())
 }
 
