@@ -17,8 +17,10 @@ const module = new WebAssembly.Module(await readFile(new URL(`../../bindings/js/
 
 const calls = [];
 const instantiate = WebAssembly.instantiate;
-WebAssembly.instantiate = async (source) => {
-  const exports = { ...(await instantiate(source)).exports };
+WebAssembly.instantiate = async (source, ...rest) => {
+  const instance = await instantiate(source, ...rest);
+  if (source !== module) return instance; // Node's own
+  const exports = { ...instance.exports };
   const { pagelm_session_run: run } = exports;
   exports.pagelm_session_run = (...args) => {
     const start = performance.now();
