@@ -11,7 +11,7 @@ mod pack;
 mod q4_0;
 mod q8_0;
 
-pub use pack::{GROUP, PackScratch, dequantize_packed_row, pack_group, pack_in_place, packable};
+pub use pack::{GROUP, dequantize_packed_row, pack_group, pack_in_place, packable};
 
 use crate::error::{Error, Result};
 use core::num::NonZero;

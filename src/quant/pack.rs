@@ -23,9 +23,6 @@ use crate::slices;
 pub const GROUP: usize = 8;
 const WORD: usize = 4;
 
-/// The scratch that packing in place needs: one group of rows.
-pub type PackScratch<'a> = &'a mut [u8];
-
 /// Whether matrices of this format and width are packed at all.
 #[must_use]
 pub fn packable(dtype: DType, cols: usize) -> bool {
@@ -76,12 +73,7 @@ pub fn pack_group(dtype: DType, rows: &[u8], group: &mut [u8]) -> Result<()> {
 /// # Errors
 /// [`Error::NotFinite`] with the offset of the row inside `data`;
 /// [`Error::BadParam`] if the sizes do not agree.
-pub fn pack_in_place(
-    dtype: DType,
-    cols: usize,
-    data: &mut [u8],
-    scratch: PackScratch<'_>,
-) -> Result<()> {
+pub fn pack_in_place(dtype: DType, cols: usize, data: &mut [u8], scratch: &mut [u8]) -> Result<()> {
     let row_bytes =
         dtype.row_bytes(cols).filter(|&n| n > 0).ok_or(Error::BadParam { name: &"cols" })?;
     for (i, row) in data.chunks_exact(row_bytes.max(1)).enumerate() {

@@ -8,7 +8,7 @@ use common::{Folder, fails, floats, ids, json, list, ok, pagelm, repo, run, stde
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Read;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 /// Bytes that only together are characters: a, é, €, 😀, a line's end, and an end of text.
 const CYCLE: &str = "aé€😀\n";
@@ -149,77 +149,60 @@ fn streamed_text_is_whole_at_every_moment() {
     );
 }
 
+/// A `generate` under way that does not end before `tokens` tokens.
+fn write_on(model: &str, tokens: &str) -> Child {
+    let args = ["--prompt", "a", "--ignore-eos", "-n", tokens, "--when-full", "slide"];
+    let mut command = pagelm();
+    command.args(["generate", model]).args(args);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
 #[test]
 fn a_reader_that_leaves_is_no_error() {
     let folder = Folder::new();
     let model = counting(&folder);
-    let mut child = pagelm()
-        .args([
-            "generate",
-            &model,
-            "--prompt",
-            "a",
-            "--ignore-eos",
-            "-n",
-            "2000",
-            "--when-full",
-            "slide",
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = write_on(&model, "2000");
     drop(child.stdout.take());
     let out = child.wait_with_output().unwrap();
     assert!(out.status.success() && stderr(&out).is_empty(), "{}", stderr(&out));
 }
 
+/// A bundled model that takes text.
+fn bundled() -> String {
+    repo("examples/models/gpt2-basic-bytes.gguf").to_str().unwrap().to_owned()
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_behind_the_output_is_an_error_and_no_panic() {
-    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/models/gpt2-basic-bytes.gguf");
-    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let pagelm = |args: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pagelm"));
-        command.args(args);
-        command
-    };
-    let folder = std::env::temp_dir().join(format!("pagelm-full-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let packed = folder.join("packed.plm");
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (folder, model) = (Folder::new(), bundled());
+    let packed = folder.file("packed.plm");
     let commands: [&[&str]; 4] = [
-        &["inspect", model],
-        &["tokenize", model, "--text", "a"],
-        &["pack", model, "-o", packed.to_str().unwrap()],
-        &["generate", model, "--prompt", "a", "--tokens", "2", "--json"],
+        &["inspect", &model],
+        &["tokenize", &model, "--text", "a"],
+        &["pack", &model, "-o", &packed],
+        &["generate", &model, "--prompt", "a", "--tokens", "2", "--json"],
     ];
     for args in commands {
-        let out = pagelm(args).stdout(full()).output().unwrap();
+        let out = pagelm().args(args).stdout(full()).output().unwrap();
         assert_eq!(out.status.code(), Some(1), "{args:?}");
-        assert!(!String::from_utf8_lossy(&out.stderr).contains("panicked"), "{args:?}");
+        assert!(!stderr(&out).contains("panicked"), "{args:?}");
     }
-    let silent = pagelm(&["inspect", "no-such-file"]).stderr(full()).status().unwrap();
+    let silent = pagelm().args(["inspect", "no-such-file"]).stderr(full()).status().unwrap();
     assert_eq!(silent.code(), Some(1));
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn what_stands_behind_the_last_tensor_is_not_read() {
-    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/models/gpt2-basic-bytes.gguf");
-    let long = std::env::temp_dir().join(format!("pagelm-long-{}.gguf", std::process::id()));
-    std::fs::copy(model, &long).unwrap();
+    let (folder, model) = (Folder::new(), bundled());
+    let long = folder.file("long.gguf");
+    fs::copy(&model, &long).unwrap();
     // A hole of 40 GB: nothing is written.
-    std::fs::OpenOptions::new().write(true).open(&long).unwrap().set_len(40 << 30).unwrap();
-    let run = |path: &str| {
-        let args = ["generate", path, "--prompt", "What", "--tokens", "4", "--json"];
-        let out = std::process::Command::new(env!("CARGO_BIN_EXE_pagelm")).args(args).output();
-        let json: Value = serde_json::from_slice(&out.unwrap().stdout).unwrap();
-        json["ids"].clone()
-    };
-    let got = run(long.to_str().unwrap());
-    std::fs::remove_file(&long).unwrap();
-    assert_eq!(got, run(model));
+    fs::OpenOptions::new().write(true).open(&long).unwrap().set_len(40 << 30).unwrap();
+    let written = |model: &str| generate(model, &["--prompt", "What", "--tokens", "4"]);
+    assert_eq!(written(&long)["ids"], written(&model)["ids"]);
 }
 
 #[cfg(unix)]
@@ -227,22 +210,7 @@ fn what_stands_behind_the_last_tensor_is_not_read() {
 fn ctrl_c_ends_with_what_is_written() {
     let folder = Folder::new();
     let model = counting(&folder);
-    let mut child = pagelm()
-        .args([
-            "generate",
-            &model,
-            "--prompt",
-            "a",
-            "--ignore-eos",
-            "-n",
-            "4000000000",
-            "--when-full",
-            "slide",
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = write_on(&model, "4000000000");
     let mut pipe = child.stdout.take().unwrap();
     let mut first = [0; 1];
     pipe.read_exact(&mut first).unwrap();
