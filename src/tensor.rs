@@ -4,7 +4,7 @@
 use crate::arena::Reserve;
 use crate::error::{Error, Result};
 use crate::gguf::TensorInfo;
-use crate::kernels::{self, Acts, BLOCK, Isa, Weights};
+use crate::kernels::{self, Acts, BLOCK, Isa, Quant, Weights};
 use crate::math;
 use crate::quant::{DType, GROUP, dequantize_packed_row, dequantize_row, packable};
 use bytemuck::{Pod, Zeroable};
@@ -178,7 +178,7 @@ impl Budget {
 /// Room for activations in the form that quantised weights take: n vectors of k.
 pub struct ActsBuffer<'a> {
     /// (n, k)
-    pub q: &'a mut [i16],
+    pub q: &'a mut [Quant],
     /// (n, k / 32)
     pub d: &'a mut [f32],
     /// (n, k / 32)

@@ -4,7 +4,7 @@
 //! It needs no `std`, so that a wasm build can run it on itself.
 #![forbid(unsafe_code)]
 
-use super::{Acts, BLOCK, Isa, Weights, matmul, quantize, row};
+use super::{Acts, BLOCK, Isa, Quant, Weights, matmul, quantize, row};
 use crate::quant::{DType, GROUP, dequantize_row, half_to_f32, pack_group, quantize_row};
 
 /// The largest case: columns, groups, vectors.
@@ -36,7 +36,7 @@ struct Bench {
     /// The same, packed.
     packed: [u8; MAX_ROWS * MAX_K * 4],
     f: [f32; MAX_N * MAX_K],
-    q: [i16; MAX_N * MAX_K],
+    q: [Quant; MAX_N * MAX_K],
     d: [f32; MAX_N * MAX_K / BLOCK],
     s: [i32; MAX_N * MAX_K / BLOCK],
 }

@@ -23,7 +23,7 @@ mod wasm32;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
-pub use acts::{Acts, BLOCK, quantize};
+pub use acts::{Acts, BLOCK, Quant, quantize};
 
 use crate::error::{Error, Result};
 use crate::quant::{DType, GROUP};
@@ -42,6 +42,10 @@ enum Set {
     Simd128,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
 }
 
 impl Isa {
@@ -50,11 +54,17 @@ impl Isa {
 
     /// The sets this machine can run, the best first.
     pub fn available() -> impl Iterator<Item = Self> {
+        #[cfg(target_arch = "x86_64")]
+        let has = x86_64::features();
         let sets = [
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Some(Set::Simd128),
             #[cfg(target_arch = "x86_64")]
-            x86_64::has_avx2().then_some(Set::Avx2),
+            has.avx512_vnni.then_some(Set::Avx512Vnni),
+            #[cfg(target_arch = "x86_64")]
+            has.avx_vnni.then_some(Set::AvxVnni),
+            #[cfg(target_arch = "x86_64")]
+            has.avx2.then_some(Set::Avx2),
             Some(Set::Scalar),
         ];
         sets.into_iter().flatten().map(Self)
@@ -75,7 +85,7 @@ impl Isa {
         Self::available().find(|isa| isa.name() == name)
     }
 
-    /// Its name: `scalar`, `simd128`, `avx2`.
+    /// Its name: `scalar`, `simd128`, `avx2`, `avxvnni`, `avx512vnni`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self.0 {
@@ -84,6 +94,10 @@ impl Isa {
             Set::Simd128 => "simd128",
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni => "avxvnni",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Vnni => "avx512vnni",
         }
     }
 }
@@ -173,7 +187,11 @@ pub fn matmul(
             DType::Q4_0 => wasm32::q4_0(p),
         },
         #[cfg(target_arch = "x86_64")]
-        Set::Avx2 => x86_64::matmul(p),
+        Set::Avx2 => x86_64::avx2(p),
+        #[cfg(target_arch = "x86_64")]
+        Set::AvxVnni => x86_64::avx_vnni::matmul(p),
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx512Vnni => x86_64::avx512_vnni::matmul(p),
     }
     Ok(())
 }

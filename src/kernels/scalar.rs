@@ -2,7 +2,7 @@
 //! without SIMD.
 #![forbid(unsafe_code)]
 
-use super::{Acts, BLOCK, Product};
+use super::{Acts, BLOCK, Product, Quant};
 use crate::quant::{DType, GROUP, half_to_f32};
 use crate::slices;
 
@@ -121,7 +121,7 @@ pub(super) fn q4_0(p: &mut Product<'_, '_>) {
 
 /// Four products, exact: at most 4 x 128 x 127 each, far from overflow over a block.
 #[inline(always)]
-fn dot4(w: [i32; 4], x: &[i16; 4]) -> i32 {
+fn dot4(w: [i32; 4], x: &[Quant; 4]) -> i32 {
     let x = x.map(i32::from);
     w[0] * x[0] + w[1] * x[1] + (w[2] * x[2] + w[3] * x[3])
 }
