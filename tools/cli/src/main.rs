@@ -3,6 +3,7 @@
 //! or 2 if the command line itself is wrong.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod convert;
 mod eval;
 mod generate;
@@ -39,6 +40,8 @@ enum Command {
     Predict(predict::Args),
     /// Measure how well a model knows a text, in bits per character
     Eval(eval::Args),
+    /// Measure how fast a model runs here
+    Bench(bench::Args),
     /// Turn text into token ids, or ids into text
     Tokenize(tokenize::Args),
     /// Show a model file's metadata, tensors and exact memory
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Logits(args) => logits::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Predict(args) => predict::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Tokenize(args) => tokenize::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Inspect(args) => inspect::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Convert(args) => convert::run(&args).map(|()| ExitCode::SUCCESS),

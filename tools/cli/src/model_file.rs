@@ -2,17 +2,17 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, anyhow, ensure};
+use memmap2::MmapMut;
 use pagelm::gguf::MAGIC_PACKED;
 use pagelm::{Error, Isa, Model, Session, SessionParams};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Memory that starts at a multiple of eight bytes, as the engine asks.
-pub struct Aligned {
-    words: Vec<u64>,
-    len: usize,
-}
+/// Memory that starts at a multiple of eight bytes, as the engine asks, and in
+/// large pages where the system has them: weights are read from end to end for
+/// every token, and pages of 4 KiB take about a third of the speed.
+pub struct Aligned(MmapMut);
 
 impl Aligned {
     /// A copy of bytes that may lie anywhere.
@@ -24,19 +24,20 @@ impl Aligned {
 
     /// Zeros.
     pub fn new(len: usize) -> Result<Self> {
-        let words = len.div_ceil(8);
-        // `vec!` would end the process; asked first, the system may say no.
-        let refused = Vec::<u64>::new().try_reserve_exact(words).is_err();
-        ensure!(!refused, "this machine does not give {len} bytes of memory");
-        Ok(Self { words: vec![0; words], len })
+        let memory = MmapMut::map_anon(len)
+            .with_context(|| format!("this machine does not give {len} bytes of memory"))?;
+        // A wish: a system without large pages, or without any left, runs as well, only slower.
+        #[cfg(target_os = "linux")]
+        let _ = memory.advise(memmap2::Advice::HugePage);
+        Ok(Self(memory))
     }
 
     pub fn bytes(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.words)[..self.len]
+        &self.0
     }
 
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.len]
+        &mut self.0
     }
 }
 

@@ -17,6 +17,7 @@ mod npz;
 mod numbers;
 pub mod output;
 mod pytorch_rnn;
+pub mod random;
 mod safetensors_dir;
 mod source;
 mod tfjs;
@@ -67,7 +68,7 @@ pub struct Args {
 /// What matrices can be stored as.
 #[derive(Clone, Copy, ValueEnum)]
 #[value(rename_all = "snake_case")]
-enum Format {
+pub enum Format {
     F32,
     F16,
     #[value(name = "q8_0")]
@@ -77,6 +78,7 @@ enum Format {
 }
 
 impl Format {
+    /// The engine's name for it.
     fn dtype(self) -> DType {
         match self {
             Self::F32 => DType::F32,
