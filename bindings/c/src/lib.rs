@@ -3,25 +3,28 @@
 //! needs besides.
 //!
 //! A leaf, because a panic handler and exported names belong to whole programs
-//! only: the engine stays a plain library for Rust.
-#![no_std]
+//! only: the engine stays a plain library for Rust. What is shipped aborts; a
+//! development build that unwinds has the standard library's handler, so that
+//! `cargo check --workspace` works.
+#![cfg_attr(panic = "abort", no_std)]
 
 pub use engine::capi::*;
 
 // The release build holds no panic. Should one ever slip in, the name of this
 // import shows up in the module, where a test looks for it.
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", panic = "abort"))]
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn pagelm_panic_is_reachable() -> !;
 }
 
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(all(not(target_arch = "wasm32"), panic = "abort"))]
 unsafe extern "C" {
     /// The C library's.
     fn abort() -> !;
 }
 
+#[cfg(panic = "abort")]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     #[cfg(target_arch = "wasm32")]
