@@ -1,57 +1,29 @@
-// The loader for Node, where `fetch` reads no files: paths and file: URLs become
-// streams here, and everything else is pagelm.js. A page never loads this file.
-import { statSync } from "node:fs";
-import { open } from "node:fs/promises";
-import { resolve } from "node:path";
-import { pathToFileURL } from "node:url";
-import { PagelmError, detectBuild, loadModel as load } from "./pagelm.js";
+// The whole entry in Node.js: index.js with file paths, and worker threads for workers. A page never
+// loads this file.
+import { Worker } from "node:worker_threads";
+import { PagelmError } from "./advice.js";
+import { clearCache } from "./cache.js";
+import { loadHere } from "./node-load.js";
+import { ENGINES, detectBuild } from "./pagelm.js";
+import { loadRemote } from "./remote.js";
 
-export { PagelmError, detectBuild };
-
-const PIECE = 1 << 18;
-const WASM = {
-  simd128: new URL("pagelm.wasm", import.meta.url),
-  scalar: new URL("pagelm-scalar.wasm", import.meta.url),
-};
+export { ENGINES, PagelmError, clearCache, detectBuild };
 
 export async function loadModel(source, options = {}) {
-  const { build = detectBuild() } = options;
-  const wasm = readable(options.wasm ?? WASM[build] ?? WASM.simd128, "application/wasm");
-  return load(readable(source, "application/octet-stream"), { ...options, build, wasm });
+  const { where = "main", wasm } = options;
+  if (where === "main") return loadHere(source, options);
+  if (where !== "worker") throw new PagelmError("BAD_PARAM", `where is "${where}": it must be "main" or "worker"`);
+  // Node 20 sends a Blob to a thread, but not a File.
+  const full = (place) => (place instanceof URL ? place.href : place instanceof Blob ? new Blob([place]) : place);
+  return loadRemote(thread(), full(source), { ...options, wasm: full(wasm) });
 }
 
-// A file as a Response; anything else as it is.
-function readable(source, type) {
-  const url = typeof source === "string" ? urlOf(source) : source;
-  if (!(url instanceof URL) || url.protocol !== "file:") return url;
-  let size;
-  try {
-    size = statSync(url).size;
-  } catch (cause) {
-    throw new PagelmError("NETWORK", `${url}: ${cause.message}`, cause);
-  }
-  const headers = { "content-type": type, "content-length": size };
-  const response = new Response(streamOf(url), { headers });
-  // A Response made by hand has no address, and errors should name one.
-  return Object.defineProperty(response, "url", { value: url.href });
-}
-
-// The file in pieces. (The adapter of node:stream fails after a cancel, in Node 20.)
-function streamOf(url) {
-  let file;
-  return new ReadableStream({
-    async pull(controller) {
-      file ??= await open(url);
-      const { bytesRead, buffer } = await file.read(new Uint8Array(PIECE), 0, PIECE);
-      if (bytesRead) return controller.enqueue(buffer.subarray(0, bytesRead));
-      controller.close();
-      await file.close();
+/** A worker thread with the browser's way of listening. */
+function thread() {
+  const worker = new Worker(new URL("./node-worker.js", import.meta.url));
+  return Object.assign(worker, {
+    addEventListener(type, heard) {
+      worker.on(type, (it) => heard(type === "message" ? { data: it } : { message: it?.message, error: it }));
     },
-    cancel: () => file?.close(),
-  }, { highWaterMark: 0 });
-}
-
-// "C:\model.gguf" parses as a URL too, so only the schemes that can be fetched count as one.
-function urlOf(text) {
-  return /^(https?|file|data|blob):/.test(text) ? new URL(text) : pathToFileURL(resolve(text));
+  });
 }

@@ -1,5 +1,5 @@
 /// <reference lib="esnext.disposable" />
-// Types of pagelm.js (pages, workers) and node.js (Node): the same interface.
+// Types of pagelm.js, the loader alone (`pagelm/core`). index.d.ts has those of the whole entry.
 
 /** Where a model comes from: an address, an answer of `fetch`, bytes, or a file that a person chose. */
 export type ModelSource = string | URL | Response | ArrayBuffer | Uint8Array | Blob;
@@ -10,8 +10,11 @@ export type WasmSource = string | URL | Response | WebAssembly.Module | ArrayBuf
 /** `simd128` wants a browser of 2021 or later (Safari: 2023); `scalar` runs in the others. */
 export type Build = "simd128" | "scalar";
 
-/** The build that this browser can run. */
+/** The fastest build that this browser can run. */
 export function detectBuild(): Build;
+
+/** Where the builds lie: beside the loader. */
+export const ENGINES: Readonly<Record<Build, URL>>;
 
 /**
  * Everything that goes wrong in pagelm, save an abort: that rejects with the signal's own reason.
@@ -27,8 +30,8 @@ export function detectBuild(): Build;
  * - `TRUNCATED`: the data ended early; the message says how many bytes came and how many should have.
  * - `ON_PROGRESS`: the `onProgress` callback threw; `cause` is what it threw.
  * - `BUSY`: another call took the model over while this text was being generated.
- * - `DEAD`: the model was disposed of. `TRAP`: the engine crashed, which it never should; `cause` says
- *   where. After either every call says so again: load the model anew.
+ * - `DEAD`: the model was disposed of, or the engine crashed, which it never should; `cause` then says
+ *   where. Every later call says so again: load the model anew.
  */
 export class PagelmError extends Error {
   constructor(code: string, message: string, cause?: unknown);
@@ -61,6 +64,8 @@ export interface LoadOptions {
   batch?: number;
   /** When the context is full, drop its oldest half and go on, instead of ending the text. */
   slide?: boolean;
+  /** `flags` of `pagelm_session_params` in pagelm.h, for `raw`. Default: 0. */
+  flags?: number;
 }
 
 /** Loads a model. The file streams into its final place; memory does not grow afterwards. */
@@ -200,12 +205,6 @@ export interface Model {
    */
   predict(input: ArrayLike<number>, options?: PredictOptions): Float32Array;
   /**
-   * A copy of a recurrent network's state, after setting it to `numbers` if they are given: an
-   * encoder's state for its decoder, for example. `predict` and `generate` with `keep` go on from it.
-   */
-  state(numbers?: ArrayLike<number>): Float32Array;
-
-  /**
    * A copy of the text's whole state: context, random numbers, settings. Memory may grow by as much,
    * once: it is the only call after loading, with `restore`, that makes it grow.
    */
@@ -214,8 +213,27 @@ export interface Model {
   restore(snapshot: Uint8Array): void;
   /** Forgets the text. */
   reset(): void;
+  /**
+   * The C interface (docs/ABI.md) for what no method does: `call(x.pagelm_..., ...)` throws on a
+   * negative status, `session` and `handle` are the handles, `out` has room for two words, from
+   * `scratch` to `end` the memory is free. The views hold until memory grows: ask anew each time.
+   */
+  raw(): Raw;
   /** Gives the memory back. Nothing else works afterwards. */
   dispose(): void;
   /** The same, for `using`. */
   [Symbol.dispose](): void;
+}
+
+export interface Raw {
+  readonly x: Readonly<Record<string, (...args: number[]) => number>>;
+  call(f: (...args: number[]) => number, ...args: number[]): number;
+  readonly u8: Uint8Array;
+  readonly u32: Uint32Array;
+  readonly f32: Float32Array;
+  readonly session: number;
+  readonly handle: number;
+  readonly out: number;
+  readonly scratch: number;
+  readonly end: number;
 }

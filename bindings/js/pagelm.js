@@ -1,4 +1,4 @@
-// Memory: stack, data | structs | file | model | session | scratch.
+// docs/JAVASCRIPT.md explains this file.
 
 const TOKEN = 1, MORE = 2;
 const SETTINGS = ["temperature", "topK", "topP", "minP", "repetitionPenalty", "presencePenalty", "frequencyPenalty",
@@ -12,8 +12,13 @@ export class PagelmError extends Error {
   }
 }
 
-const SIMD = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11);
-export const detectBuild = () => (WebAssembly.validate(SIMD) ? "simd128" : "scalar");
+const knows = (...op) => WebAssembly.validate(Uint8Array.of(
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 0, 253, 15, 65, 0, 253, 15, 253, ...op, 11));
+export const detectBuild = () => (knows(238, 0) ? "simd128" : "scalar");
+export const ENGINES = {
+  simd128: new URL("pagelm.wasm", import.meta.url),
+  scalar: new URL("pagelm-scalar.wasm", import.meta.url),
+};
 
 const up = (n) => Math.ceil(n / 64) * 64;
 const newDecoder = () => new TextDecoder("utf-8", { ignoreBOM: true });
@@ -50,10 +55,7 @@ async function start(source, signal) {
 }
 
 export async function loadModel(source, options = {}) {
-  const {
-    signal, onProgress, build = detectBuild(),
-    wasm = build === "scalar" ? new URL("pagelm-scalar.wasm", import.meta.url) : new URL("pagelm.wasm", import.meta.url),
-  } = options;
+  const { signal, onProgress, build = detectBuild(), wasm = ENGINES[build] } = options;
   const bytes = source.byteLength && new Uint8Array(source.buffer ?? source, source.byteOffset, source.byteLength);
   const failed = (code, from) => (cause) => {
     signal?.throwIfAborted();
@@ -123,9 +125,8 @@ function createModel({ memory, __heap_base, ...x }, options) {
     throw new PagelmError(what.toUpperCase().replaceAll(" ", "_"), text || what);
   }
 
-  function kill(error) {
-    memory = x = u8 = u32 = f32 = new Proxy({}, { get() { throw error; } });
-    return error;
+  function kill(text, cause) {
+    memory = x = u8 = u32 = f32 = new Proxy({}, { get() { throw new PagelmError("DEAD", text + "; load the model again", cause); } });
   }
 
   // Allocates nothing.
@@ -134,7 +135,8 @@ function createModel({ memory, __heap_base, ...x }, options) {
     try {
       status = f(a, b, c, d, e, g, h, i, j);
     } catch (cause) {
-      throw kill(new PagelmError("TRAP", `the engine crashed; load the model again: ${cause.message}`, cause));
+      kill(`the engine crashed (${cause.message})`, cause);
+      x.x;
     }
     if (status < 0) {
       if (a === session) x.pagelm_session_last_error(a, error);
@@ -163,8 +165,8 @@ function createModel({ memory, __heap_base, ...x }, options) {
 
   function layOut(got) {
     const [vocabSize, maxContextLength, , layers, heads, tokenizer, bos, eos, , , , fileSize, , modelSize, , parameters] = u32.subarray(info / 4 + 1);
-    const { contextLength = maxContextLength, maxText = 8 * contextLength + 256, batch, slide } = options;
-    struct(params, 24, contextLength, batch, maxText, slide);
+    const { contextLength = maxContextLength, maxText = 8 * contextLength + 256, batch, slide, flags } = options;
+    struct(params, 24, contextLength, batch, maxText, slide, flags);
     call(x.pagelm_session_probe, file, got, params, out, error);
     model.info = {
       architecture: string(info + 80), name: string(info + 96), fileSize, parameters, vocabSize, contextLength, maxContextLength,
@@ -287,14 +289,6 @@ function createModel({ memory, __heap_base, ...x }, options) {
       call(inputs ? x.pagelm_session_predict : x.pagelm_session_predict_ids, session, scratch, n, !!keep + 2 * !!everyStep, at, room, out);
       return floats(at, word(out));
     },
-    state(numbers) {
-      if (numbers) {
-        f32.set(numbers, scratch / 4);
-        call(x.pagelm_session_write_state, session, scratch, numbers.length);
-      }
-      call(x.pagelm_session_read_state, session, scratch, (end - scratch) / 4, out);
-      return floats(scratch, word(out));
-    },
     snapshot() {
       call(x.pagelm_session_snapshot_size, session, out);
       const size = word(out);
@@ -308,13 +302,14 @@ function createModel({ memory, __heap_base, ...x }, options) {
       u8.set(snapshot, scratch);
       call(x.pagelm_session_restore, session, scratch, snapshot.length);
     },
+    raw: () => ({ x, call, u8, u32, f32, session, handle, out, scratch, end }),
     reset() {
       turn++;
       utf8 = newDecoder();
       call(x.pagelm_session_reset, session);
     },
     dispose() {
-      kill(new PagelmError("DEAD", "disposed of; load the model again"));
+      kill("disposed of");
     },
   };
   if (Symbol.dispose) model[Symbol.dispose] = model.dispose;

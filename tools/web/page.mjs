@@ -1,6 +1,7 @@
 // Runs inside a browser's page (blank.html) what the query asks for, and leaves
 // the answer in `globalThis.answer`. `?complete=JSON` completes a prompt;
 // `?tests=MODEL` runs the loader's browser tests on that model.
+import { clearCache, loadModel as loadWhole } from "../../bindings/js/index.js";
 import { PagelmError, loadModel } from "../../bindings/js/pagelm.js";
 import { complete } from "./complete.mjs";
 
@@ -131,6 +132,42 @@ const TESTS = {
     const file = new File([await (await fetch(model)).blob()], "chosen.gguf");
     const { ids } = await complete(loadModel, { model: file, options: { maxTokens: 4 } });
     expect(ids.length === 4, `${ids.length} tokens`);
+  },
+
+  async "a worker writes the same text, token by token"(model) {
+    const here = await loadModel(model), there = await loadWhole(model, { where: "worker" });
+    const options = { maxTokens: 20, temperature: 0.9, seed: 7 };
+    const want = (await here.complete("The", options)).text;
+    let text = "";
+    for await (const piece of there.generate("The", options)) text += piece;
+    expect(text === want && want.length > 20, text);
+    there.dispose();
+    await rejects(there.complete("The"), "DEAD");
+  },
+
+  async "a worker takes a file, an answer and bytes"(model) {
+    const bytes = await (await fetch(model)).arrayBuffer();
+    for (const source of [new File([bytes], "chosen.gguf"), await fetch(model), bytes]) {
+      const { ids } = await complete((source) => loadWhole(source, { where: "worker" }), { model: source, options: { maxTokens: 4 } });
+      expect(ids.length === 4, `${ids.length} tokens`);
+    }
+  },
+
+  async "the cache keeps a model for the next visit, checked by its hash"(model) {
+    const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", await (await fetch(model)).arrayBuffer()));
+    const integrity = Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const from = [];
+    for (const options of [{}, {}, { integrity }, { where: "worker" }]) {
+      const { download } = await loadWhole(model, { cache: true, ...options });
+      expect(download.stored, `not stored: ${download.problem}`);
+      from.push(download.from);
+    }
+    expect(from.join() === "network,cache,cache,cache", from.join());
+    await rejects(loadWhole(model, { integrity: "0".repeat(64) }), "INTEGRITY");
+    await clearCache(model);
+    const { download } = await loadWhole(model, { cache: true });
+    expect(download.from === "network", download.from);
+    await clearCache();
   },
 
   async "after dispose every call says that the model is gone"(model) {

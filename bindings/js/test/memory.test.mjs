@@ -87,3 +87,31 @@ test("a model too large for any memory is refused in words", async (t) => {
   });
   await assert.rejects(loadModel(BYTES), (error) => error.code === "OUT_OF_MEMORY" && /\d+ bytes/.test(error.message));
 });
+
+test("does not grow over 20 loads and disposals, here and in workers", async (t) => {
+  if (!globalThis.gc) (await import("node:v8")).setFlagsFromString("--expose-gc");
+  const gc = globalThis.gc ?? (await import("node:vm")).runInNewContext("gc");
+  const cycle = async (where) => {
+    const model = await loadModel(LEXICON, { where });
+    await model.complete("The ", { maxTokens: 4 });
+    model.dispose();
+  };
+  const held = async (where) => {
+    for (let i = 0; i < 5; i++) await cycle(where);
+    const settle = async () => {
+      for (let i = 0; i < 4; i++) await new Promise((go) => setTimeout(go, 20)).then(gc);
+      const { arrayBuffers, external, heapUsed } = process.memoryUsage();
+      return Math.max(arrayBuffers, external) + heapUsed;
+    };
+    const before = await settle();
+    for (let i = 0; i < 20; i++) await cycle(where);
+    return (await settle()) - before;
+  };
+  const size = read(LEXICON).length;
+  for (const where of ["main", "worker"]) {
+    const grown = await held(where);
+    t.diagnostic(`${where}: ${Math.round(grown / 1024)} KiB after 20 cycles of a model of ${Math.round(size / 1024)} KiB`);
+    // One model that stayed would be a whole file more, twenty of them twenty.
+    assert.ok(grown < 2 * size, `${where}: ${grown} bytes more`);
+  }
+});

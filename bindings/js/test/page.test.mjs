@@ -1,13 +1,15 @@
 // How the loader behaves as part of a page: its size, its policy, its turns.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 import { brotliCompressSync } from "node:zlib";
-import { loadModel } from "../node.js";
+import { PagelmError, loadModel } from "../node.js";
+import { loadModel as loadByCore } from "../pagelm.js";
 import { BYTES, WASM, read } from "./helpers.mjs";
 
 const loader = readFileSync(new URL("../pagelm.js", import.meta.url));
-const types = readFileSync(new URL("../pagelm.d.ts", import.meta.url), "utf8");
+const text = (name) => readFileSync(new URL(`../${name}`, import.meta.url), "utf8");
+const MODULES = readdirSync(new URL("..", import.meta.url)).filter((name) => name.endsWith(".js") && !name.startsWith("node"));
 
 test("the loader is at most 4 KiB in brotli, as it is", () => {
   assert.ok(brotliCompressSync(loader).length <= 4096, `${brotliCompressSync(loader).length} bytes`);
@@ -27,14 +29,52 @@ test("the engine needs nothing from outside", () => {
   }
 });
 
+test("no other module of a page needs more, nor names another place", () => {
+  assert.ok(MODULES.length > 8, `${MODULES}`);
+  for (const name of MODULES) {
+    // Comments may say what they like.
+    const code = text(name).replace(/^\s*(\/\/|\*|\/\*).*$/gm, "");
+    assert.doesNotMatch(code, /\beval\s*\(|new Function|\bimport\s*\(|createObjectURL|https?:\/\/|from "(?!\.\/)/, name);
+  }
+  assert.ok(text("index.js").includes('new Worker(new URL("./worker.js", import.meta.url), { type: "module"'));
+});
+
+test("the package holds every file that its modules and types name", () => {
+  const { exports, sideEffects } = JSON.parse(text("package.json"));
+  const named = Object.values(exports).flatMap((it) => (typeof it === "string" ? it : Object.values(it))).concat(sideEffects);
+  for (const name of MODULES.concat("node.js", "node-load.js", "node-worker.js")) {
+    named.push(...[...text(name).matchAll(/(?:from|new URL\()\s*"(\.?\/?[\w./-]+)"/g)].map((match) => match[1]).filter((it) => !it.startsWith("node:")));
+  }
+  for (const name of new Set(named)) assert.ok(text(name.replace(/^\.\//, "")).length > 0, name);
+});
+
 test("the types name exactly what a model has", async () => {
-  const model = await loadModel(BYTES);
-  const body = (name) => types.match(new RegExp(`interface ${name} \\{\\n(.*?)\\n\\}`, "s"))[1];
-  const names = (name) => [...body(name).matchAll(/^  (?:readonly )?(\w+)[(:?]/gm)].map((match) => match[1]).sort();
-  await model.complete("a", { maxTokens: 1 });
-  assert.deepEqual(Object.keys(model).sort(), [...new Set(names("Model"))]);
-  assert.deepEqual(Object.keys(model.info).sort(), names("ModelInfo"));
-  assert.deepEqual(Object.keys(model.memory).sort(), names("MemoryInfo"));
+  const core = text("pagelm.d.ts"), whole = text("index.d.ts");
+  const names = (types, name) => [...types.match(new RegExp(`interface ${name}(?: extends \\w+)? \\{\\n(.*?)\\n\\}`, "s"))[1]
+    .matchAll(/^  (?:readonly )?(\w+)[(:?]/gm)].map((match) => match[1]);
+  const keys = (model) => Object.keys(model).sort();
+  const sorted = (...names) => [...new Set(names.flat())].sort();
+  const bytes = read(BYTES), wasm = read(WASM.simd128);
+  for (const [load, want] of [[loadByCore, names(core, "Model")], [loadModel, [...names(core, "Model"), ...names(whole, "Model")]]]) {
+    const model = await load(bytes, { wasm });
+    await model.complete("a", { maxTokens: 1 });
+    assert.deepEqual(keys(model), sorted(want));
+    assert.deepEqual(keys(model.info), sorted(names(core, "ModelInfo")));
+    assert.deepEqual(keys(model.memory), sorted(names(core, "MemoryInfo")));
+    if (model.raw) assert.deepEqual(keys(model.raw()), sorted(names(core, "Raw")));
+  }
+});
+
+test("every error of the engine and the loader has its advice", () => {
+  const header = readFileSync(new URL("../../../include/pagelm.h", import.meta.url), "utf8");
+  const engine = [...header.matchAll(/#define PAGELM_ERROR_(\w+) /g)].map((match) => match[1]);
+  const loader = [...text("pagelm.d.ts").matchAll(/^ \* - `(\w+)`/gm)].map((match) => match[1]);
+  // What only a C program can do wrong: a person cannot mend it, and is asked to report it.
+  const ours = ["MISALIGNED", "NOT_LOADED", "NULL", "DEAD_HANDLE", "BAD_STRUCT", "BUFFER_TOO_SMALL", "INTERNAL", "OVERLAP", "BAD_RANGE"];
+  assert.ok(engine.length > 30 && loader.length >= 7);
+  for (const code of [...engine, ...loader, "WORKER", "CHANGED", "INTEGRITY"]) {
+    assert.equal(/report it/.test(new PagelmError(code, "").advice), ours.includes(code), code);
+  }
 });
 
 test("a long text leaves the page its turns", async () => {

@@ -1,7 +1,8 @@
 // A program that uses every part of the interface; tsc checks it against
-// pagelm.d.ts. It is never run.
-import { PagelmError, detectBuild, loadModel } from "pagelm";
-import type { Build, Finish, GenerateOptions, Model, ModelSource, Progress, TopLogprobs } from "pagelm";
+// index.d.ts and pagelm.d.ts. It is never run.
+import { ENGINES, PagelmError, clearCache, detectBuild, loadModel } from "pagelm";
+import type { Build, DownloadReport, Finish, GenerateOptions, Model, ModelSource, Progress, TopLogprobs, WorkerModel } from "pagelm";
+import { loadModel as loadByCore } from "pagelm/core";
 
 const show = (progress: Progress): string => `${progress.phase} ${progress.loaded} of ${progress.total ?? "?"}`;
 
@@ -36,7 +37,36 @@ export async function scope(file: File): Promise<number> {
 }
 
 export function explain(error: unknown): string {
-  return error instanceof PagelmError ? `${error.code}: ${error.message}` : String(error);
+  return error instanceof PagelmError ? `${error.code}: ${error.message} ${error.advice}` : String(error);
+}
+
+export async function elsewhere(url: URL, integrity: string): Promise<string> {
+  const model: WorkerModel = await loadModel(url, { where: "worker", cache: true, integrity, retries: 5, embedding: true });
+  const report: DownloadReport | null = model.download;
+  let text = `${report?.from} ${report?.problem ?? "stored"} ${ENGINES.simd128.href}`;
+  for await (const part of model.generate("Once", { onToken: (id) => console.log(id) })) text += part;
+  const ids: Uint32Array = await model.tokenize(text);
+  const vector: Float32Array = await model.embed(ids, { pooling: "last" });
+  const kept: Uint8Array = await model.snapshot();
+  await model.restore(kept);
+  model.dispose();
+  await clearCache(url);
+  // @ts-expect-error nothing of the C interface crosses over
+  model.raw();
+  return `${text} ${vector.length}`;
+}
+
+export async function inside(file: File): Promise<number> {
+  const model = await loadModel(file, { attention: true, embedding: true, where: "main" });
+  const vector: Float32Array = await model.embed("a");
+  const weights: Float32Array = model.attention(0, 1);
+  const state: Float32Array = model.layerState(0);
+  const core = await loadByCore(file, { flags: 2 });
+  const { x, call, session, out, u32 } = core.raw();
+  call(x["pagelm_session_snapshot_size"]!, session, out);
+  // @ts-expect-error the loader alone has no cache
+  await loadByCore(file, { cache: true });
+  return vector.length + weights.length + state.length + u32[out / 4]!;
 }
 
 // What must not compile.
@@ -51,6 +81,8 @@ export async function mistakes(model: Model): Promise<void> {
   model.predict(7);
   // @ts-expect-error a number is no source
   await loadModel(7);
+  // @ts-expect-error there is no such place
+  await loadModel("m.gguf", { where: "cloud" });
   // @ts-expect-error there is no such build
   await loadModel("m.gguf", { build: "sse2" });
   // @ts-expect-error a temperature is a number
