@@ -54,7 +54,7 @@
 
 // The version of this interface, 0x00MMmmpp: a new major breaks programs, a new minor adds
 // functions or fields. `pagelm_abi_version` tells it of the library.
-#define PAGELM_ABI_VERSION 256
+#define PAGELM_ABI_VERSION 512
 
 // Done.
 #define PAGELM_OK 0
@@ -191,6 +191,13 @@
 // Flag of `pagelm_session_params`: keep the logits of every token, not only of the last.
 #define PAGELM_ALL_LOGITS 1
 
+// Flag of `pagelm_session_params`: keep what `pagelm_session_embedding` needs.
+#define PAGELM_EMBEDDING 2
+
+// Flag of `pagelm_session_params`: keep what `pagelm_session_attention` needs, 4 bytes for each
+// position, head and layer.
+#define PAGELM_ATTENTION 4
+
 // Flag of `predict`: go on from the state that the call before left.
 #define PAGELM_STATEFUL 1
 
@@ -199,6 +206,12 @@
 
 // Flag of `pagelm_sampling`: the model's end-of-text token is a token like others.
 #define PAGELM_IGNORE_EOS 1
+
+// `pooling` of `pagelm_session_embedding`: the mean over all tokens.
+#define PAGELM_POOL_MEAN 0
+
+// The last token.
+#define PAGELM_POOL_LAST 1
 
 // `when_full` of `pagelm_session_params`: a full context finishes the text.
 #define PAGELM_WHEN_FULL_STOP 0
@@ -266,8 +279,8 @@ typedef struct {
     uint32_t n_output;
     // Numbers of a recurrent network's state; 0 for a transformer.
     uint32_t n_state;
-    // 0.
-    uint32_t reserved;
+    // Numbers of an embedding; see `pagelm_session_embedding`.
+    uint32_t n_hidden;
 } pagelm_model_info;
 
 // What went wrong in a call, in full. As the last parameter of a call it may be NULL.
@@ -296,7 +309,7 @@ typedef struct {
     uint32_t max_text;
     // PAGELM_WHEN_FULL_*.
     uint32_t when_full;
-    // PAGELM_ALL_LOGITS or 0.
+    // PAGELM_ALL_LOGITS, PAGELM_EMBEDDING and PAGELM_ATTENTION, or 0.
     uint32_t flags;
 } pagelm_session_params;
 
@@ -506,14 +519,6 @@ int32_t pagelm_session_text(const pagelm_session *session, const uint8_t **text,
 // beginning of a stop string. `pagelm_session_text` has it.
 int32_t pagelm_session_finish(pagelm_session *session);
 
-// The raw logits: `*n` = n_vocab numbers at `*logits`, in the session, until the next call that
-// changes it. `row` is 0; with PAGELM_ALL_LOGITS it counts the tokens of the last batch. A row that
-// is not there is PAGELM_ERROR_NO_LOGITS.
-int32_t pagelm_session_logits(const pagelm_session *session,
-                              size_t row,
-                              const float **logits,
-                              size_t *n);
-
 // The `n` likeliest next tokens, likeliest first, with the logarithms of their probabilities in the
 // model's own distribution, before any sampling stage. `n` at most n_vocab.
 int32_t pagelm_session_top_logprobs(const pagelm_session *session,
@@ -543,6 +548,36 @@ int32_t pagelm_session_restore(pagelm_session *session, const void *bytes, size_
 // The last failure of a call that takes the session without const; code PAGELM_OK and an empty
 // text if there was none since `init` or `reset`.
 int32_t pagelm_session_last_error(const pagelm_session *session, pagelm_error *error);
+
+// The raw logits: `*n` = n_vocab numbers at `*logits`, in the session, until the next call that
+// changes it. `row` is 0; with PAGELM_ALL_LOGITS it counts the tokens of the last batch. A row that
+// is not there is PAGELM_ERROR_NO_LOGITS.
+int32_t pagelm_session_logits(const pagelm_session *session,
+                              size_t row,
+                              const float **logits,
+                              size_t *n);
+
+// One vector for what was worked through since `init` or `reset` (behind a slide, for what is in
+// the context): `*n` = n_hidden numbers of `pagelm_model_info` at `*embedding`, in the session,
+// until the next call that changes it. `pooling`: PAGELM_POOL_MEAN or PAGELM_POOL_LAST, of the last
+// layer's outputs; of a GPT-2 behind the last norm, of a recurrent network what its dense layers
+// take. Feed, call `pagelm_session_eval` until it is done, then ask. PAGELM_ERROR_UNSUPPORTED
+// without PAGELM_EMBEDDING in the session's `flags`, PAGELM_ERROR_NO_LOGITS while there is none.
+int32_t pagelm_session_embedding(const pagelm_session *session,
+                                 uint32_t pooling,
+                                 const float **embedding,
+                                 size_t *n);
+
+// How much each position counted for the last token that was worked through: `*n` numbers at
+// `*weights` that add up to 1, of one head of a layer, both counted from 0, in the session, until
+// the next call that changes it. PAGELM_ERROR_UNSUPPORTED without PAGELM_ATTENTION in the session's
+// `flags` and for a recurrent network; PAGELM_ERROR_NO_LOGITS at the beginning, while `eval` or
+// `run` is not done, and after `pagelm_session_restore`.
+int32_t pagelm_session_attention(const pagelm_session *session,
+                                 uint32_t layer,
+                                 uint32_t head,
+                                 const float **weights,
+                                 size_t *n);
 
 // Runs a recurrent network over vectors: `n_values` numbers at `input`, a multiple of n_input of
 // `pagelm_model_info`, one step after the other. `*n` becomes the count of numbers written to

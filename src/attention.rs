@@ -77,6 +77,12 @@ impl<'a> Scratch<'a> {
     pub fn lay(r: &mut Reserve<'a>, shape: Shape) -> Self {
         Self { scores: r.take(whole(shape.n_ctx)), mixed: r.take(whole(shape.head_dim)) }
     }
+
+    /// The weights of the positions that [`Cache::attend`] looked at last.
+    #[must_use]
+    pub fn weights(&self, n: usize) -> &[f32] {
+        self.scores.get(..n).unwrap_or_default()
+    }
 }
 
 impl<'a> Cache<'a> {

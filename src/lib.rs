@@ -84,6 +84,6 @@ pub mod capi;
 
 pub use error::{Error, Result};
 pub use kernels::Isa;
-pub use models::{Loader, Model, ModelInfo, probe};
+pub use models::{Loader, Model, ModelInfo, Pooling, probe};
 pub use sample::Sampling;
 pub use session::{Finish, Progress, Session, SessionInfo, SessionParams, Step, WhenFull};

@@ -36,6 +36,7 @@ pub(super) fn model_info(info: &ModelInfo, mem_size: usize) -> pagelm_model_info
     c.n_input = info.n_input;
     c.n_output = info.n_output;
     c.n_state = info.n_state;
+    c.n_hidden = info.n_hidden;
     c.arch = info.arch.map(|byte| byte as c_char);
     c.name = info.name.map(|byte| byte as c_char);
     c
@@ -43,7 +44,7 @@ pub(super) fn model_info(info: &ModelInfo, mem_size: usize) -> pagelm_model_info
 
 /// The caller's parameters of a session.
 pub(super) fn params(g: &mut Guard, c: &pagelm_session_params) -> SessionParams {
-    g.flags(c.flags, PAGELM_ALL_LOGITS);
+    g.flags(c.flags, PAGELM_ALL_LOGITS | PAGELM_EMBEDDING | PAGELM_ATTENTION);
     let when_full = match c.when_full {
         PAGELM_WHEN_FULL_STOP => WhenFull::Stop,
         PAGELM_WHEN_FULL_SLIDE => WhenFull::Slide,
@@ -58,6 +59,8 @@ pub(super) fn params(g: &mut Guard, c: &pagelm_session_params) -> SessionParams 
         max_text: c.max_text,
         when_full,
         all_logits: c.flags & PAGELM_ALL_LOGITS != 0,
+        embedding: c.flags & PAGELM_EMBEDDING != 0,
+        attention: c.flags & PAGELM_ATTENTION != 0,
     }
 }
 

@@ -4,7 +4,7 @@
 //! Each function checks its arguments (`guard`), converts them (`convert`), makes
 //! one call into the core, and maps the result to a status. No logic lives here.
 //! The header is made from these files by cbindgen, so the doc comments of
-//! `model`, `session` and `predict` speak to a C programmer.
+//! `model`, `session`, `view` and `predict` speak to a C programmer.
 //!
 //! Handles lie at the start of the memory that their `init` was given, and the
 //! core's part follows. A handle begins with a mark that depends on its
@@ -20,9 +20,11 @@ mod model;
 mod predict;
 mod session;
 mod types;
+mod view;
 
 pub use model::*;
 #[cfg(feature = "rnn")]
 pub use predict::*;
 pub use session::*;
 pub use types::*;
+pub use view::*;

@@ -443,30 +443,6 @@ pub unsafe extern "C" fn pagelm_session_finish(session: *mut pagelm_session) -> 
     }
 }
 
-/// The raw logits: `*n` = n_vocab numbers at `*logits`, in the session, until the next call that
-/// changes it. `row` is 0; with PAGELM_ALL_LOGITS it counts the tokens of the last batch. A row that
-/// is not there is PAGELM_ERROR_NO_LOGITS.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pagelm_session_logits(
-    session: *const pagelm_session,
-    row: usize,
-    logits: *mut *const f32,
-    n: *mut usize,
-) -> i32 {
-    let mut g = Guard::new();
-    // SAFETY: the header's conventions.
-    let (logits, n, it) =
-        unsafe { (g.answer(logits, &"logits"), g.answer(n, &"n"), look(&mut g, session)) };
-    let Some(it) = it else { return g.stopped() };
-    let found = match it.session.logits_row(row) {
-        Ok(found) => found,
-        Err(error) => return error.code(),
-    };
-    logits.put(found.as_ptr());
-    n.put(found.len());
-    PAGELM_OK
-}
-
 /// The `n` likeliest next tokens, likeliest first, with the logarithms of their probabilities in the
 /// model's own distribution, before any sampling stage. `n` at most n_vocab.
 #[unsafe(no_mangle)]

@@ -10,7 +10,7 @@ use core::ffi::c_char;
 
 /// The version of this interface, 0x00MMmmpp: a new major breaks programs, a new minor adds
 /// functions or fields. `pagelm_abi_version` tells it of the library.
-pub const PAGELM_ABI_VERSION: u32 = 0x0000_0100;
+pub const PAGELM_ABI_VERSION: u32 = 0x0000_0200;
 
 /// Done.
 pub const PAGELM_OK: i32 = 0;
@@ -106,12 +106,22 @@ pub const PAGELM_TOKENIZER_PIECES: u32 = 2;
 pub const PAGELM_PARSE_SPECIAL: u32 = 1;
 /// Flag of `pagelm_session_params`: keep the logits of every token, not only of the last.
 pub const PAGELM_ALL_LOGITS: u32 = 1;
+/// Flag of `pagelm_session_params`: keep what `pagelm_session_embedding` needs.
+pub const PAGELM_EMBEDDING: u32 = 2;
+/// Flag of `pagelm_session_params`: keep what `pagelm_session_attention` needs, 4 bytes for each
+/// position, head and layer.
+pub const PAGELM_ATTENTION: u32 = 4;
 /// Flag of `predict`: go on from the state that the call before left.
 pub const PAGELM_STATEFUL: u32 = 1;
 /// Flag of `predict`: give the outputs of every step, not only of the last.
 pub const PAGELM_EVERY_STEP: u32 = 2;
 /// Flag of `pagelm_sampling`: the model's end-of-text token is a token like others.
 pub const PAGELM_IGNORE_EOS: u32 = 1;
+
+/// `pooling` of `pagelm_session_embedding`: the mean over all tokens.
+pub const PAGELM_POOL_MEAN: u32 = 0;
+/// The last token.
+pub const PAGELM_POOL_LAST: u32 = 1;
 
 /// `when_full` of `pagelm_session_params`: a full context finishes the text.
 pub const PAGELM_WHEN_FULL_STOP: u32 = 0;
@@ -185,8 +195,8 @@ pub struct pagelm_model_info {
     pub n_output: u32,
     /// Numbers of a recurrent network's state; 0 for a transformer.
     pub n_state: u32,
-    /// 0.
-    pub reserved: u32,
+    /// Numbers of an embedding; see `pagelm_session_embedding`.
+    pub n_hidden: u32,
 }
 
 /// How a session is laid out. All zero but `struct_size` is a good choice.
@@ -205,7 +215,7 @@ pub struct pagelm_session_params {
     pub max_text: u32,
     /// PAGELM_WHEN_FULL_*.
     pub when_full: u32,
-    /// PAGELM_ALL_LOGITS or 0.
+    /// PAGELM_ALL_LOGITS, PAGELM_EMBEDDING and PAGELM_ATTENTION, or 0.
     pub flags: u32,
 }
 

@@ -10,13 +10,14 @@
 //! taken up again anywhere; the batch's activations stay in [`State`].
 #![forbid(unsafe_code)]
 
-use super::{Batch, Cursor, Keys};
+use super::{Batch, Cursor, Keys, pool};
 use crate::arena::Reserve;
 use crate::attention::{self, Cache, Shape};
 use crate::error::{Error, Flaw, NO_LAYER, Result};
 use crate::gguf::Gguf;
 use crate::kernels::Isa;
 use crate::quant::DType;
+use crate::slices;
 use crate::tensor::{self, Activation, ActsBuffer, Budget, Matrix, Slot};
 
 /// The sizes of a model.
@@ -272,6 +273,10 @@ pub struct State<'a> {
     pub ff: &'a mut [f32],
     acts: ActsBuffer<'a>,
     scratch: attention::Scratch<'a>,
+    /// Of an embedding; empty if none is kept.
+    pub pool: &'a mut [f32],
+    /// Attention's weights of the last token, (n_layer, n_head, n_ctx); empty if they are not kept.
+    pub(crate) weights: &'a mut [f32],
 }
 
 impl<'a> State<'a> {
@@ -289,7 +294,22 @@ impl<'a> State<'a> {
             ff: r.take(batch(n_ff)),
             acts: ActsBuffer::lay(r, batch(n_embd.max(n_ff))),
             scratch: attention::Scratch::lay(r, shape),
+            pool: &mut [],
+            weights: &mut [],
         }
+    }
+
+    /// Lays out room for attention's weights over `n_ctx` positions, and for an embedding.
+    pub(crate) fn lay_kept(
+        &mut self,
+        r: &mut Reserve<'a>,
+        config: &Config,
+        n_ctx: usize,
+        n_pool: usize,
+    ) {
+        // The keys are more by far: where this wraps around, they did not fit.
+        let n_weights = config.n_layer.wrapping_mul(config.n_head).wrapping_mul(n_ctx);
+        (self.weights, self.pool) = (r.take(n_weights), r.take(n_pool));
     }
 }
 
@@ -361,7 +381,27 @@ impl<'a> Gpt2<'a> {
                 return Ok(false);
             }
         }
+        if !state.pool.is_empty() {
+            self.pool(state, batch.ids.len())?;
+        }
         Ok(true)
+    }
+
+    /// The last layer's outputs behind the last norm are what an embedding is made of.
+    fn pool(&self, s: &mut State<'_>, n: usize) -> Result<()> {
+        let n_embd = self.config.n_embd;
+        let h = first(s.h, n, n_embd)?;
+        self.norm(0, OUTPUT, s.x, h)?;
+        pool::add(s.pool, n_embd, h);
+        Ok(())
+    }
+
+    /// out = norm(x), with the norm that stands before a matrix in the table.
+    #[inline(never)]
+    fn norm(&self, layer: usize, tensor: usize, x: &[f32], out: &mut [f32]) -> Result<()> {
+        let norm = (self.vector(layer, tensor - 2)?, self.vector(layer, tensor - 1)?);
+        tensor::layer_norm(x, norm, self.config.eps, out);
+        Ok(())
     }
 
     /// Runs the stage at `cursor`, and moves on to the next if it is done,
@@ -429,10 +469,10 @@ impl Run<'_, '_> {
     /// Head    logits = norm(x) W + b, for the tokens that are asked for
     /// ```
     fn product(&mut self, stage: Stage, s: &mut State<'_>, logits: &mut [f32]) -> Result<bool> {
-        let Config { n_embd, n_ff, eps, activation, .. } = self.model.config;
+        let Config { n_embd, n_ff, activation, .. } = self.model.config;
         let (layer, n_ids) = (self.layer, self.batch.ids.len());
         let from = if stage == Stage::Head { self.batch.logits_from.min(n_ids) } else { 0 };
-        // A norm stands before its matrix in the table, which it writes the input of.
+        // Of some the input is first made by a norm.
         let (norm, tensor, input, out) = match stage {
             Stage::Qkv => (true, ATTN_QKV, &mut *s.h, &mut *s.qkv),
             Stage::Output => (false, ATTN_OUTPUT, &mut *s.att, &mut *s.h),
@@ -445,10 +485,8 @@ impl Run<'_, '_> {
         let bias = self.model.vector(layer, tensor + 1)?;
         let input = first(input, n, w.cols())?;
         if norm && *self.at == 0 {
-            let weight = self.model.vector(layer, tensor - 2)?;
-            let bias = self.model.vector(layer, tensor - 1)?;
             let x = s.x.get(from * n_embd..).ok_or(Error::Internal)?;
-            tensor::layer_norm(x, (weight, bias), eps, input);
+            self.model.norm(layer, tensor, x, input)?;
         }
         let input = (&*input, n);
         if !tensor::product(self.isa, &mut s.acts, (w, bias), input, out, self.at, self.budget)? {
@@ -485,6 +523,11 @@ impl Run<'_, '_> {
             let (q, out) = q.zip(out).ok_or(Error::Internal)?;
             let n_pos = self.batch.pos + i + 1;
             s.cache.attend(self.isa, (self.layer, head), q, n_pos, &mut s.scratch, out)?;
+            if i + 1 == self.batch.ids.len() {
+                let n_ctx = s.weights.len() / (self.model.config.n_layer * n_head).max(1);
+                let kept = s.weights.get_mut((self.layer * n_head + head) * n_ctx..);
+                slices::copy(kept.unwrap_or_default(), s.scratch.weights(n_pos));
+            }
             self.budget.spend(2 * (n_pos * head_dim) as u64);
             *self.at += 1;
         }

@@ -11,8 +11,10 @@ pub mod gpt2;
 pub mod rnn;
 
 mod loader;
+mod pool;
 
 pub use loader::Loader;
+pub use pool::Pooling;
 
 #[cfg(not(any(feature = "gpt2", feature = "rnn")))]
 compile_error!("a build without any architecture runs nothing: enable `gpt2` or `rnn`");
@@ -122,6 +124,8 @@ pub struct ModelInfo {
     pub n_output: u32,
     /// Numbers of a recurrent state; 0 if the model keeps none.
     pub n_state: u32,
+    /// Numbers of an embedding, for [`crate::Session::embedding`].
+    pub n_hidden: u32,
 }
 
 /// Reads what a file's header says, and how much memory the model will need.
@@ -181,6 +185,18 @@ pub enum State<'a> {
     /// See [`rnn::State`].
     #[cfg(feature = "rnn")]
     Rnn(rnn::State<'a>),
+}
+
+/// For what [`Keep`] did not ask for.
+pub(crate) const NOT_KEPT: Error = Error::Unsupported { what: &"what the session does not keep" };
+
+/// What a session keeps besides what it needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// See [`crate::SessionParams::embedding`].
+    pub embedding: bool,
+    /// See [`crate::SessionParams::attention`].
+    pub attention: bool,
 }
 
 /// Whether a model needs all of its input in one batch.
@@ -343,20 +359,50 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Lays out a sequence's state for `n_ctx` positions and batches of `n_batch`.
+    /// Lays out a sequence's state for `n_ctx` positions and batches of `n_batch`,
+    /// and room for what `keep` asks for besides.
     pub(crate) fn lay_state<'s>(
         &self,
         r: &mut Reserve<'s>,
         n_ctx: usize,
         n_batch: usize,
+        keep: Keep,
     ) -> State<'s> {
         let _ = n_ctx; // a recurrent network has no use for it
+        let n_hidden = self.info.n_hidden as usize;
+        let n_pool = if keep.embedding { pool::len(n_hidden) } else { 0 };
         match &self.net {
             #[cfg(feature = "gpt2")]
-            Net::Gpt2(net) => State::Gpt2(gpt2::State::lay(r, net.config(), n_ctx, n_batch)),
+            Net::Gpt2(net) => {
+                let n_kept = if keep.attention { n_ctx } else { 0 };
+                let mut state = gpt2::State::lay(r, net.config(), n_ctx, n_batch);
+                state.lay_kept(r, net.config(), n_kept, n_pool);
+                State::Gpt2(state)
+            }
             #[cfg(feature = "rnn")]
-            Net::Rnn(net) => State::Rnn(rnn::State::lay(r, net.config(), n_batch)),
+            Net::Rnn(net) => State::Rnn(rnn::State::lay(r, net.config(), n_batch, n_pool)),
         }
+    }
+
+    /// The embedding of what was worked through.
+    pub(crate) fn embedding<'s>(
+        &self,
+        state: &'s State<'_>,
+        pooling: Pooling,
+    ) -> Result<&'s [f32]> {
+        let pool = match state {
+            #[cfg(feature = "gpt2")]
+            State::Gpt2(state) => &*state.pool,
+            #[cfg(feature = "rnn")]
+            State::Rnn(state) => {
+                let n_state = self.info.n_state as usize;
+                state.kept.get(n_state..).unwrap_or_default()
+            }
+        };
+        let (count, vectors) = pool.split_first().ok_or(NOT_KEPT)?;
+        let n = self.info.n_hidden as usize;
+        let vector = vectors.get(pooling as usize * n..).and_then(|rest| rest.get(..n));
+        vector.filter(|_| *count > 0.0).ok_or(Error::NoLogits)
     }
 
     /// Puts a state to what a sequence begins with.
@@ -366,6 +412,8 @@ impl<'a> Model<'a> {
             (Net::Rnn(net), State::Rnn(state)) => net.reset(state),
             // Positions that are not used yet are not read.
             #[cfg(feature = "gpt2")]
+            (_, State::Gpt2(state)) => state.pool.fill(0.0),
+            #[cfg(all(feature = "gpt2", feature = "rnn"))]
             _ => {}
         }
     }
@@ -405,7 +453,10 @@ impl State<'_> {
         let _ = n;
         match self {
             #[cfg(feature = "gpt2")]
-            Self::Gpt2(state) => state.cache.visit_used(n, visit),
+            Self::Gpt2(state) => {
+                state.cache.visit_used(n, visit);
+                visit(state.pool);
+            }
             #[cfg(feature = "rnn")]
             Self::Rnn(state) => visit(state.kept),
         }
@@ -416,7 +467,7 @@ impl State<'_> {
         let _ = n;
         match self {
             #[cfg(feature = "gpt2")]
-            Self::Gpt2(state) => state.cache.used_len(n),
+            Self::Gpt2(state) => state.cache.used_len(n) + state.pool.len(),
             #[cfg(feature = "rnn")]
             Self::Rnn(state) => state.kept.len(),
         }
@@ -445,6 +496,7 @@ impl Net<'_> {
             n_input: 0,
             n_output: 0,
             n_state: 0,
+            n_hidden: 0,
         };
         match self {
             #[cfg(feature = "gpt2")]
@@ -459,6 +511,7 @@ impl Net<'_> {
                     n_head: config.n_head as u32,
                     work_per_token: Gpt2::work_per_token(config).div_ceil(Budget::UNIT),
                     n_output: config.n_vocab as u32,
+                    n_hidden: config.n_embd as u32,
                     ..common
                 }
             }
@@ -475,6 +528,7 @@ impl Net<'_> {
                     n_input: if config.n_vocab > 0 { 0 } else { config.n_input as u32 },
                     n_output: config.n_output as u32,
                     n_state: config.n_state as u32,
+                    n_hidden: config.n_hidden as u32,
                     ..common
                 }
             }

@@ -86,6 +86,8 @@ pub struct Session<'m> {
     /// The tokenizer's.
     work: &'m mut [u32],
     state: State<'m>,
+    /// Positions that attention's kept weights are of; 0 if they are none.
+    n_attended: u32,
 }
 
 impl<'m> Session<'m> {
@@ -147,7 +149,8 @@ impl<'m> Session<'m> {
             logits: r.take(logits),
             scratch: Scratch { logits: r.take(sizes.n_vocab), ids: r.take(sizes.n_vocab) },
             work: r.take(Tokenizer::work_size(sizes.max_text)),
-            state: model.lay_state(r, sizes.n_ctx, sizes.n_batch),
+            state: model.lay_state(r, sizes.n_ctx, sizes.n_batch, params.keep()),
+            n_attended: 0,
         })
     }
 
@@ -348,6 +351,7 @@ impl<'m> Session<'m> {
         self.head.batch = n as u32;
         self.head.logits_from = logits_from as u32;
         self.head.cursor = Cursor::default();
+        self.n_attended = 0;
         Ok(())
     }
 
@@ -360,6 +364,7 @@ impl<'m> Session<'m> {
         slices::copy(queue, self.history.get(n_past - keep..n_past).unwrap_or_default());
         self.head.n_queued = (keep + queued) as u32;
         self.head.n_past = 0;
+        self.model.reset_state(&mut self.state);
     }
 
     /// Forgets the older half of the tokens, which only penalties look at: what
@@ -395,6 +400,7 @@ impl<'m> Session<'m> {
         head.n_past += n as u32;
         head.n_evaluated += n as u64;
         head.batch = 0;
+        self.n_attended = head.n_past;
         if rows > 0 {
             head.logits_rows = rows as u32;
         }
@@ -543,5 +549,6 @@ impl<'m> Session<'m> {
         let Head { n_bias, sampling, .. } = self.head;
         self.head = Head { n_bias, sampling, rng: Rng::new(sampling.seed), ..Head::default() };
         self.model.reset_state(&mut self.state);
+        self.n_attended = 0;
     }
 }

@@ -3,7 +3,7 @@
 
 use super::stops;
 use crate::error::{Error, Result};
-use crate::models::{Model, Whole};
+use crate::models::{Keep, Model, Whole};
 use crate::tokenizer::Kind;
 
 /// What to do when the context holds no further token.
@@ -34,6 +34,17 @@ pub struct SessionParams {
     pub when_full: WhenFull,
     /// Keep the logits of every token of a batch, not only the last one's.
     pub all_logits: bool,
+    /// Keep what [`crate::Session::embedding`] needs.
+    pub embedding: bool,
+    /// Keep what [`crate::Session::attention`] needs: a number for each
+    /// position, head and layer.
+    pub attention: bool,
+}
+
+impl SessionParams {
+    pub(super) fn keep(&self) -> Keep {
+        Keep { embedding: self.embedding, attention: self.attention }
+    }
 }
 
 /// [`SessionParams`] with nothing left open.

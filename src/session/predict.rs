@@ -153,7 +153,7 @@ impl<'m> Session<'m> {
     pub fn read_state(&self) -> Result<&[f32]> {
         self.rnn()?;
         match &self.state {
-            State::Rnn(state) => Ok(state.kept),
+            State::Rnn(state) => Ok(state.kept.get(..self.state_len()?).unwrap_or_default()),
             #[cfg(feature = "gpt2")]
             State::Gpt2(_) => Err(Error::Internal),
         }

@@ -4,6 +4,7 @@
 
 use super::{Session, SessionInfo};
 use crate::error::{Error, Result};
+use crate::models::{NOT_KEPT, Pooling, State};
 use crate::sample;
 
 impl Session<'_> {
@@ -46,6 +47,44 @@ impl Session<'_> {
     /// [`Error::NoLogits`], [`Error::Overflow`].
     pub fn top_logprobs(&self, ids: &mut [u32], logprobs: &mut [f32]) -> Result<usize> {
         sample::top_logprobs(self.logits()?, ids, logprobs)
+    }
+
+    /// One vector for all that was worked through since the beginning (or the
+    /// context's, after it slid): of the last layer's outputs, of a GPT-2 behind
+    /// the last norm. It goes on as more is worked through.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] unless [`crate::SessionParams::embedding`] asked
+    /// for it, [`Error::NoLogits`] while there is none.
+    pub fn embedding(&self, pooling: Pooling) -> Result<&[f32]> {
+        self.model.embedding(&self.state, pooling)
+    }
+
+    /// How much each position counted for the last token worked through, in a
+    /// head of a layer: numbers that add up to 1.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] unless [`crate::SessionParams::attention`] asked
+    /// for it, and for a recurrent network; [`Error::BadParam`] if there is no
+    /// such head; [`Error::NoLogits`] while there are none: at the beginning,
+    /// while a batch is worked on, and behind a restored snapshot.
+    pub fn attention(&self, layer: usize, head: usize) -> Result<&[f32]> {
+        let weights = match &self.state {
+            #[cfg(feature = "gpt2")]
+            State::Gpt2(state) => &*state.weights,
+            #[cfg(feature = "rnn")]
+            State::Rnn(_) => &[],
+        };
+        let info = self.model.info();
+        let (n_head, n_pos) = (info.n_head as usize, self.n_attended as usize);
+        if weights.is_empty() {
+            return Err(NOT_KEPT);
+        }
+        if layer >= info.n_layer as usize || head >= n_head {
+            return Err(Error::BadParam { name: &"head" });
+        }
+        let all = weights.get((layer * n_head + head) * self.sizes.n_ctx..);
+        all.and_then(|all| all.get(..n_pos)).filter(|_| n_pos > 0).ok_or(Error::NoLogits)
     }
 
     /// Where the session stands.

@@ -125,6 +125,7 @@ impl Session<'_> {
             }
         });
         self.tame();
+        self.n_attended = 0;
         Ok(())
     }
 

@@ -14,3 +14,4 @@ mod predict;
 mod statuses;
 mod structs;
 mod text;
+mod view;

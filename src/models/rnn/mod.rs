@@ -150,6 +150,7 @@ pub struct Batch<'b> {
 pub struct State<'a> {
     /// The state behind the last batch that was done, (n_state): layer by
     /// layer, the directions of each, of each the output, then (LSTM) the cell.
+    /// Behind them what an embedding is made of, if one is kept.
     pub kept: &'a mut [f32],
     /// The state in the batch in progress.
     work: &'a mut [f32],
@@ -165,14 +166,15 @@ pub struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    /// Lays it out for batches of `n_batch` steps.
-    pub fn lay(r: &mut Reserve<'a>, config: &Config, n_batch: usize) -> Self {
+    /// Lays it out for batches of `n_batch` steps, and `n_pool` numbers for an embedding.
+    pub fn lay(r: &mut Reserve<'a>, config: &Config, n_batch: usize, n_pool: usize) -> Self {
+        let n_kept = config.n_state.saturating_add(n_pool);
         let widest = config.widest.saturating_mul(n_batch);
         let gates = config.widest_gates.saturating_mul(n_batch).max(widest);
         let resets = config.cell.has_candidate_matrix();
         Self {
-            kept: r.take(config.n_state),
-            work: r.take(config.n_state),
+            kept: r.take(n_kept),
+            work: r.take(n_kept),
             x: r.take(widest),
             g: r.take(gates),
             u: r.take(config.widest_gates),

@@ -7,7 +7,7 @@ use super::tensors::{Dense, HH, HN, IH, Layer};
 use super::{Batch, Config, Input, Rnn, State};
 use crate::error::{Error, Result};
 use crate::kernels::Isa;
-use crate::models::Cursor;
+use crate::models::{Cursor, pool};
 use crate::slices;
 use crate::tensor::{self, ActsBuffer, Budget, Slot};
 
@@ -66,7 +66,11 @@ impl<'a> Run<'_, 'a> {
             if !done {
                 return Ok(false);
             }
+            let before = self.cursor.stage;
             self.next();
+            if before < AFTER && self.cursor.stage >= AFTER {
+                self.pool(s)?;
+            }
             if self.cursor.stage == DONE {
                 slices::copy(s.kept, s.work);
             }
@@ -235,6 +239,19 @@ impl<'a> Run<'_, 'a> {
         Ok(true)
     }
 
+    /// What comes to the dense layers is what an embedding is made of.
+    fn pool(&self, s: &mut State<'_>) -> Result<()> {
+        let Config { n_state, n_hidden, .. } = self.model.config;
+        let pool = s.work.get_mut(n_state..).unwrap_or_default();
+        pool::add(pool, n_hidden, first(s.x, self.batch.n * n_hidden)?);
+        // The last of the backward direction is at the first step: see `meet`.
+        let half = self.backward();
+        if let Some(last) = pool.get_mut(1 + n_hidden + half..) {
+            slices::copy(last, part(s.x, half, half)?);
+        }
+        Ok(())
+    }
+
     /// out = f(x W + b) behind the last dense layer; behind the others x is that.
     fn after(&mut self, s: &mut State<'_>, out: &mut [f32]) -> Result<bool> {
         let config = &self.model.config;
@@ -261,15 +278,22 @@ impl<'a> Run<'_, 'a> {
     /// Where one output stands for the whole sequence, the backward direction
     /// of the last layer gives what it gave last, which was at the first step.
     fn meet(&self, x: &mut [f32]) -> Result<()> {
-        let last = self.model.table.layers.last().filter(|layer| layer.n_ways == 2);
-        let Some(layer) = last.filter(|_| self.model.config.flatten == 0) else { return Ok(()) };
-        let (hidden, width) = (layer.hidden as usize, layer.output());
+        let (half, width) = (self.backward(), self.model.config.n_hidden);
+        if self.model.config.flatten > 0 {
+            return Ok(());
+        }
         let (earlier, row) =
             x.split_at_mut_checked((self.batch.n - 1) * width).ok_or(Error::Internal)?;
         // With one step both are the same row.
-        if let Some(first) = earlier.get(hidden..width) {
-            slices::copy(part(row, hidden, hidden)?, first);
+        if let Some(first) = earlier.get(half..2 * half) {
+            slices::copy(part(row, half, half)?, first);
         }
         Ok(())
+    }
+
+    /// Numbers of the last layer's backward direction; 0 if it has none.
+    fn backward(&self) -> usize {
+        let last = self.model.table.layers.last().filter(|layer| layer.n_ways == 2);
+        last.map_or(0, |layer| layer.hidden as usize)
     }
 }

@@ -180,7 +180,7 @@ fn trim_exports(ctx: &Ctx, name: &str, variant: Variant, from: &Path, to: &Path)
 /// section and the others no browser reads are dropped at the very end.
 fn optimise(ctx: &Ctx, name: &str, from: &Path, to: &Path) -> Result<()> {
     npm_program(ctx, &format!("wasm-opt-{name}"), "binaryen/bin/wasm-opt")?
-        .arg("-O3")
+        .args(["-O3", "--converge"])
         .args(["--strip-debug", "--strip-producers", "--strip-target-features"])
         .arg(from)
         .arg("-o")
