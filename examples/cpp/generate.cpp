@@ -1,4 +1,4 @@
-// generate: text from a model file, in C++17 on pagelm.h.
+// generate: text from a model file, in C++17 on pagelm.hpp.
 //
 //   generate MODEL PROMPT [TOKENS] [TEMPERATURE] [SEED] [--hash]
 //   generate MODEL --ids 1,2,3 [TOKENS] [TEMPERATURE] [SEED] [--hash]
@@ -6,11 +6,7 @@
 // Text goes to standard output as it comes. With --ids the model is fed token ids; if it has no
 // tokenizer, ids come out as well. With --hash the last line is the FNV-1a hash of the token ids.
 #include <charconv>
-#include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <iomanip>
 #include <iostream>
 #include <optional>
@@ -20,7 +16,7 @@
 #include <system_error>
 #include <vector>
 
-#include "pagelm.h"
+#include "pagelm.hpp"
 
 namespace {
 
@@ -41,27 +37,6 @@ struct Options {
     std::uint64_t seed = 0;
     bool hash = false;
 };
-
-// An empty structure that states its own size.
-template <class T> T sized()
-{
-    T value{};
-    value.struct_size = sizeof value;
-    return value;
-}
-
-[[noreturn]] void fail(const std::string &what, const std::string &why)
-{
-    throw std::runtime_error(what + ": " + why);
-}
-
-// Passes a status of 0 or more on; throws for an error.
-std::int32_t check(std::int32_t status, const std::string &what, const pagelm_error *error = nullptr)
-{
-    if (status < 0)
-        fail(what, error != nullptr && error->code == status ? error->text : pagelm_status_text(status));
-    return status;
-}
 
 template <class T> T number(std::string_view text)
 {
@@ -110,107 +85,6 @@ Options read_options(const std::vector<std::string> &args)
     return o;
 }
 
-std::vector<std::byte> read_file(const std::string &path)
-{
-    // Throws, with its reason, for a path that is not a file.
-    std::vector<std::byte> bytes(static_cast<std::size_t>(std::filesystem::file_size(path)));
-    std::ifstream file(path, std::ios::binary);
-    if (!file.read(reinterpret_cast<char *>(bytes.data()), static_cast<std::streamsize>(bytes.size())))
-        fail(path, "cannot read the file");
-    return bytes;
-}
-
-// A model with the memory it lives in. Not to be copied: the model points into it.
-class Model {
-public:
-    explicit Model(const std::string &path) : file_(read_file(path))
-    {
-        auto error = sized<pagelm_error>();
-        auto *bytes = reinterpret_cast<std::uint8_t *>(file_.data());
-        auto info = sized<pagelm_model_info>();
-        if (check(pagelm_model_probe(bytes, file_.size(), &info, &error), path, &error) == PAGELM_MORE)
-            fail(path, "the file is cut short: it ends before its header does");
-        memory_.resize(static_cast<std::size_t>(info.model_mem_size));
-        check(pagelm_model_init(memory_.data(), memory_.size(), bytes, file_.size(), file_.size(), &model_, &error),
-              path, &error);
-    }
-    Model(const Model &) = delete;
-    Model &operator=(const Model &) = delete;
-
-    const pagelm_model *get() const { return model_; }
-
-    pagelm_model_info info() const
-    {
-        auto info = sized<pagelm_model_info>();
-        check(pagelm_model_get_info(model_, &info), "model");
-        return info;
-    }
-
-private:
-    std::vector<std::byte> file_;
-    std::vector<std::byte> memory_;
-    pagelm_model *model_ = nullptr;
-};
-
-// A session with the memory it lives in.
-class Session {
-public:
-    explicit Session(const Model &model)
-    {
-        auto error = sized<pagelm_error>();
-        std::size_t size = 0;
-        check(pagelm_session_mem_size(model.get(), nullptr, &size), "session");
-        memory_.resize(size);
-        check(pagelm_session_init(memory_.data(), size, model.get(), nullptr, &session_, &error), "session", &error);
-    }
-    Session(const Session &) = delete;
-    Session &operator=(const Session &) = delete;
-
-    void sampling(float temperature, std::uint64_t seed)
-    {
-        auto sampling = sized<pagelm_sampling>();
-        sampling.temperature = temperature;
-        sampling.seed = seed;
-        done(pagelm_session_set_sampling(session_, &sampling), "sampling");
-    }
-    void feed(std::string_view text)
-    {
-        const auto *bytes = reinterpret_cast<const std::uint8_t *>(text.data());
-        done(pagelm_session_feed_text(session_, bytes, text.size(), 0), "prompt");
-    }
-    void feed(const std::vector<std::uint32_t> &ids)
-    {
-        done(pagelm_session_feed_ids(session_, ids.data(), ids.size()), "prompt");
-    }
-    // The next token, or nothing once the text is finished.
-    std::optional<std::uint32_t> next()
-    {
-        std::uint32_t id = 0;
-        if (done(pagelm_session_run(session_, 0), "generate") != PAGELM_TOKEN)
-            return std::nullopt;
-        done(pagelm_session_token(session_, &id), "generate");
-        return id;
-    }
-    std::string_view text() const
-    {
-        const std::uint8_t *text = nullptr;
-        std::size_t len = 0;
-        done(pagelm_session_text(session_, &text, &len), "text");
-        return {reinterpret_cast<const char *>(text), len};
-    }
-
-private:
-    std::int32_t done(std::int32_t status, const char *what) const
-    {
-        auto error = sized<pagelm_error>();
-        const bool known = status < 0 && pagelm_session_last_error(session_, &error) == PAGELM_OK;
-        return check(status, what, known ? &error : nullptr);
-    }
-
-    std::vector<std::byte> memory_;
-    pagelm_session *session_ = nullptr;
-};
-
 std::uint64_t hash_id(std::uint64_t hash, std::uint32_t id)
 {
     for (int i = 0; i < 4; i++)
@@ -220,29 +94,39 @@ std::uint64_t hash_id(std::uint64_t hash, std::uint32_t id)
 
 void generate(const Options &o)
 {
-    const Model model(o.model);
-    Session session(model);
+    const pagelm::Model model = pagelm::Model::load(o.model);
     const bool has_text = model.info().tokenizer != PAGELM_TOKENIZER_NONE;
-    session.sampling(o.temperature, o.seed);
+    pagelm::Session session = model.session();
+    pagelm::Sampling sampling;
+    sampling.temperature = o.temperature;
+    sampling.seed = o.seed;
+    session.set_sampling(sampling);
     if (o.ids)
-        session.feed(*o.ids);
+        session.feed_ids(*o.ids);
     else
         session.feed(o.prompt);
     std::uint64_t hash = 0xcbf29ce484222325u;
-    for (std::uint32_t i = 0; i < o.tokens; i++) {
-        const auto id = session.next();
-        if (id)
-            hash = hash_id(hash, *id);
-        if (has_text || !id)
-            std::cout << session.text() << std::flush;
+    for (const pagelm::Piece piece : session.generate(o.tokens)) {
+        if (piece.token != pagelm::no_token)
+            hash = hash_id(hash, piece.token);
+        if (has_text)
+            std::cout << piece.text << std::flush;
         else
-            std::cout << *id << ' ' << std::flush;
-        if (!id)
-            break;
+            std::cout << piece.token << ' ' << std::flush;
     }
     std::cout << '\n';
     if (o.hash)
         std::cout << std::hex << std::setw(16) << std::setfill('0') << hash << '\n';
+}
+
+// Runs the program; a failure of the model is told with its file's name.
+void run(const Options &o)
+{
+    try {
+        generate(o);
+    } catch (const pagelm::Error &error) {
+        throw std::runtime_error(o.model + ": " + error.what());
+    }
 }
 
 } // namespace
@@ -250,7 +134,7 @@ void generate(const Options &o)
 int main(int argc, char **argv)
 {
     try {
-        generate(read_options({argv + 1, argv + argc}));
+        run(read_options({argv + 1, argv + argc}));
         return 0;
     } catch (const UsageError &error) {
         std::cerr << "generate: " << error.what() << '\n' << usage;
