@@ -5,10 +5,13 @@
 #![forbid(unsafe_code)]
 
 mod checks;
+mod cpp;
 mod ctx;
 mod demo;
+mod dist;
 mod header;
 mod hosts;
+mod installed;
 mod native;
 mod process;
 mod rust;
@@ -66,6 +69,14 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Build what C and C++ programs need below target/package: headers, libraries, pkg-config, CMake
+    Dist,
+    /// Build that, and copy it to a prefix
+    Install {
+        /// Where to: headers go to PREFIX/include, libraries to PREFIX/lib
+        #[arg(long, value_name = "DIR")]
+        prefix: PathBuf,
+    },
     /// Measure the wasm files and the loader; write the table in docs/SIZES.md
     Sizes {
         /// Compare only; fail when the table or a budget is broken
@@ -103,6 +114,8 @@ fn run(args: Args) -> anyhow::Result<bool> {
         Command::Test { steps, .. } => return test::run(&ctx, &steps),
         Command::Wasm { toolchain } => drop(wasm::command(&ctx, toolchain)?),
         Command::Header { check } => header::command(&ctx, check)?,
+        Command::Dist => drop(dist::command(&ctx)?),
+        Command::Install { prefix } => dist::install(&ctx, &prefix)?,
         Command::Sizes { check, functions } => sizes::command(&ctx, check, functions)?,
         Command::Demo { port, open, isolate, screenshot, toolchain } => {
             let options = demo::Options { port, open, isolate, screenshot, toolchain };

@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use crate::ctx::Ctx;
+use crate::dist;
 use crate::hosts::MODEL;
 use crate::process::Job;
 use crate::setup::c_compiler;
 use crate::tally::Tally;
 
-const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-pedantic", "-Werror"];
-const SANITIZERS: [&str; 3] = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+pub const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-pedantic", "-Werror"];
+pub const SANITIZERS: [&str; 3] =
+    ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
 
 /// A language of the examples.
 pub struct Language {
@@ -47,16 +49,6 @@ pub const LANGUAGES: [Language; 2] = [
 const FILTER: Language =
     Language { source: "examples/c/filter.c", program: "filter-c99", ..LANGUAGES[0] };
 
-/// The static library with the C ABI, built for this machine.
-pub fn library(ctx: &Ctx) -> Result<PathBuf> {
-    ctx.job("build-c", "cargo")
-        .args(["build", "--package", "pagelm-c", "--profile", "dist"])
-        .run()?;
-    let path = ctx.target.join("dist/libpagelm.a");
-    ensure!(path.is_file(), "cargo built no {}", ctx.show(&path));
-    Ok(path)
-}
-
 /// Compiles an example; the program's path.
 pub fn compile(ctx: &Ctx, language: &Language, sanitized: bool) -> Result<PathBuf> {
     let [variable, usual, package] = language.compiler;
@@ -82,7 +74,7 @@ pub fn compile(ctx: &Ctx, language: &Language, sanitized: bool) -> Result<PathBu
 }
 
 pub fn step(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
-    library(ctx)?;
+    dist::build(ctx)?;
     for language in &LANGUAGES {
         let name = language.name;
         let Some(plain) = tally.value(

@@ -86,6 +86,14 @@ pub fn npm_program(ctx: &Ctx, log: &str, script: &str) -> Result<Job> {
     Ok(ctx.job(log, "node").arg(script))
 }
 
+/// A program, or the Debian package that brings it.
+pub fn program(ctx: &Ctx, name: &str, package: &str) -> Result<PathBuf> {
+    if find(name).is_none() {
+        apt_install(ctx, &[package], &format!("`{name}`"))?;
+    }
+    find(name).with_context(|| format!("the package {package} brought no {name}"))
+}
+
 /// The C or C++ compiler: the variable, else the usual name, else Debian's package.
 pub fn c_compiler(ctx: &Ctx, variable: &str, usual: &str, package: &str) -> Result<String> {
     if let Ok(named) = env::var(variable)

@@ -9,7 +9,7 @@ use crate::ctx::Ctx;
 use crate::tally::Tally;
 use crate::toolchain::{self, Road};
 use crate::wasm::{self, Variant};
-use crate::{checks, header, hosts, native, rust, setup, sizes, web};
+use crate::{checks, cpp, header, hosts, installed, native, rust, setup, sizes, web};
 
 struct Step {
     name: &'static str,
@@ -17,7 +17,7 @@ struct Step {
     run: fn(&Ctx, &mut Tally) -> Result<()>,
 }
 
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 17] = [
     Step { name: "fmt", what: "formatting", run: rust::format },
     Step {
         name: "clippy",
@@ -35,6 +35,12 @@ const STEPS: [Step; 15] = [
     Step { name: "wasm-debian", what: "the modules, by Debian's packages alone", run: wasm_debian },
     Step { name: "kernels", what: "the kernel suite inside a wasm module", run: web::kernels },
     Step { name: "native", what: "C99 and C++17 programs, plain and sanitized", run: native::step },
+    Step { name: "cpp", what: "pagelm.hpp with and without exceptions, sanitized", run: cpp::step },
+    Step {
+        name: "installed",
+        what: "the installed package by make, CMake and pkg-config",
+        run: installed::step,
+    },
     Step { name: "node", what: "the loader's tests in Node.js", run: web::node_tests },
     Step { name: "types", what: "the loader's TypeScript declarations", run: web::types },
     Step {
