@@ -3,6 +3,7 @@
 import { ENGINES, PagelmError, clearCache, detectBuild, loadModel } from "pagelm";
 import type { Build, DownloadReport, Finish, GenerateOptions, Model, ModelSource, Progress, TopLogprobs, WorkerModel } from "pagelm";
 import { loadModel as loadByCore } from "pagelm/core";
+import { PagelmText } from "pagelm/element";
 
 const show = (progress: Progress): string => `${progress.phase} ${progress.loaded} of ${progress.total ?? "?"}`;
 
@@ -67,6 +68,16 @@ export async function inside(file: File): Promise<number> {
   // @ts-expect-error the loader alone has no cache
   await loadByCore(file, { cache: true });
   return vector.length + weights.length + state.length + u32[out / 4]!;
+}
+
+export async function element(signal: AbortSignal): Promise<string> {
+  const it: PagelmText = document.createElement("pagelm-text");
+  it.value = "Once";
+  it.addEventListener("pagelm-end", ({ detail }) => console.log(detail.text, detail.finish), { signal });
+  await it.load();
+  const text: string | null = await it.generate();
+  it.stop();
+  return text ?? it.text;
 }
 
 // What must not compile.
