@@ -100,6 +100,7 @@ export class PagelmText extends (globalThis.HTMLElement ?? Object) {
     this.#refresh();
     try {
       const model = await this.load().catch(() => null);
+      if (!model) this.#ui.output.hidden = true;
       if (!model || signal.aborted) return null;
       let tokens = 0;
       this.#say("Writing…");

@@ -77,8 +77,6 @@ export interface Model extends CoreModel {
    */
   state(numbers?: ArrayLike<number>): Float32Array;
 
-  /** The part of `state` that belongs to one recurrent layer, counted from 0. */
-  layerState(layer: number): Float32Array;
 }
 
 /**

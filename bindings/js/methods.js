@@ -12,6 +12,7 @@ export function withMethods(model, download, kept) {
   /** A copy of the numbers that a function shows: where and how many, it writes at `out`. */
   function shown(name, ...args) {
     const { x, call, u32, f32, session, out } = model.raw();
+    if (!x[`pagelm_session_${name}`]) throw new PagelmError("UNSUPPORTED", `this build of the engine has no ${name}`);
     call(x[`pagelm_session_${name}`], session, ...args, out, out + 4);
     const at = u32[out / 4] / 4;
     return f32.slice(at, at + u32[out / 4 + 1]);
@@ -33,7 +34,6 @@ export function withMethods(model, download, kept) {
       need("attention");
       return shown("attention", layer, head);
     },
-    layerState: (layer) => shown("layer_state", layer),
     state(numbers) {
       const { x, call, u32, f32, session, scratch, end, out } = model.raw();
       if (numbers) {

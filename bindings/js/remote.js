@@ -5,7 +5,7 @@ import { flat, revived } from "./serve.js";
 
 const STREAMS = ["generate", "generateIds"];
 const TEXTS = ["complete", "feed", "embed"];
-const CALLS = ["tokenize", "detokenize", "logits", "topLogprobs", "predict", "state", "attention", "layerState", "snapshot", "restore", "reset"];
+const CALLS = ["tokenize", "detokenize", "logits", "topLogprobs", "predict", "state", "attention", "snapshot", "restore", "reset"];
 
 /** The messages between this thread and one worker. */
 class Link {

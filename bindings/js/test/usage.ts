@@ -61,7 +61,7 @@ export async function inside(file: File): Promise<number> {
   const model = await loadModel(file, { attention: true, embedding: true, where: "main" });
   const vector: Float32Array = await model.embed("a");
   const weights: Float32Array = model.attention(0, 1);
-  const state: Float32Array = model.layerState(0);
+  const state: Float32Array = model.state();
   const core = await loadByCore(file, { flags: 2 });
   const { x, call, session, out, u32 } = core.raw();
   call(x["pagelm_session_snapshot_size"]!, session, out);

@@ -16,6 +16,7 @@ export async function useElement({ dir, app, shot }) {
       page.on("pageerror", (error) => complaints.push(String(error)));
       await visit(page, server.address, shot);
       await inWorker(page, server.address);
+      await slowly(page, server.address, shot);
       await failing(page, server.address, shot);
     }, "chromium");
     assert.deepEqual(complaints, [], "the console is clean");
@@ -112,6 +113,27 @@ async function looks(page, shot) {
     return getComputedStyle(it.shadowRoot.querySelector("button")).backgroundColor;
   });
   assert.equal(changed, "rgb(1, 2, 3)");
+}
+
+/** A slow line: the progress is seen, and the button stops the download. */
+async function slowly(page, address, shot) {
+  const protocol = await page.createCDPSession();
+  await page.goto(`${address}/element.html`);
+  await of(page, (it) => it.removeAttribute("cache"));
+  await protocol.send("Network.enable");
+  await protocol.send("Network.setCacheDisabled", { cacheDisabled: true });
+  await protocol.send("Network.emulateNetworkConditions", { offline: false, latency: 5, downloadThroughput: 400_000, uploadThroughput: 400_000 });
+  await page.click(BUTTON);
+  await until("some progress", () => of(page, (it) => it.shadowRoot.querySelector("progress").value > 250_000));
+  assert.equal(await part(page, "status"), "Loading the model…");
+  assert.match(await part(page, "amount"), /^0\.\d MB of 1\.1 MB$/);
+  assert.equal(await hidden(page, "load"), false);
+  await page.screenshot({ path: shot("element-loading") });
+  await page.click(BUTTON);
+  await until("the end of the download", () => of(page, (it) => !it.busy));
+  assert.equal(await part(page, "status"), "Stopped.");
+  assert.deepEqual([await hidden(page, "load"), await hidden(page, "error"), await of(page, (it) => it.model)], [true, true, null]);
+  await protocol.detach();
 }
 
 async function inWorker(page, address) {

@@ -1,7 +1,8 @@
 // node run.mjs FOLDER [PLACE...]
 //
 // Packs bindings/js, installs the tarball in FOLDER, builds pages from it, and runs each where a user
-// would. Prints one line of JSON for each check: {"name", "error"}. PLACE picks among the places.
+// would. Prints one line of JSON for each check: {"name", "error"}. PLACE picks among the places, -PLACE
+// leaves one out.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -12,11 +13,14 @@ import { bundle, viteServer } from "./bundle.mjs";
 import { inChromium, inFirefox, inWebKit, withExtension } from "./browsers.mjs";
 import { useElement } from "./element.mjs";
 import { site } from "./site.mjs";
+import { checkSizes } from "./sizes.mjs";
 import { refusedQuota, strictPolicy } from "./special.mjs";
 
 const WANT = { greedy: "0f452fa7a70c3f84", sampled: "166b3f2a5d968e12" };
 const here = dirname(fileURLToPath(import.meta.url)), root = join(here, "../../..");
 const [folder, ...chosen] = process.argv.slice(2);
+const left = new Set(chosen.filter((it) => it.startsWith("-")).map((it) => it.slice(1)));
+const wanted = new Set(chosen.filter((it) => !it.startsWith("-")));
 const app = join(folder, "app"), shots = join(folder, "screenshots");
 const pages = join(here, "pages");
 
@@ -117,6 +121,7 @@ const PLACES = {
   "webpack: a page built by webpack": () => bundled("webpack"),
   "esbuild: a page built by esbuild": () => bundled("esbuild"),
   "quota: a cache whose quota is refused, in Chromium": () => refusedQuota({ dir: plain(), app }),
+  "sizes: docs/SIZES.md tells what a page downloads of the package": checkSizes,
   "element: <pagelm-text>, used as a visitor would": () => useElement({ dir: page("element", ["element.html", "element-worker.html", "element.css"], { unbundled: true }), app, shot }),
 };
 
@@ -128,6 +133,8 @@ async function report(name, work) {
 
 if (await report("the tarball holds what a user needs, and installs without a network", install)) {
   for (const [name, work] of Object.entries(PLACES)) {
-    if (!chosen.length || chosen.includes(name.split(":")[0])) await report(name, work);
+    const place = name.split(":")[0];
+    if (left.has(place) || (wanted.size && !wanted.has(place))) continue;
+    await report(name, work);
   }
 }

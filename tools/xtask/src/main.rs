@@ -13,6 +13,7 @@ mod header;
 mod hosts;
 mod installed;
 mod native;
+mod package;
 mod process;
 mod rust;
 mod serve;

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::ctx::Ctx;
+use crate::package;
 use crate::tally::{Tally, excused};
 use crate::toolchain::{Choice, Road};
 use crate::wasm::{self, Variant};
@@ -111,6 +112,7 @@ pub fn command(ctx: &Ctx, check: bool, functions: Option<usize>) -> Result<()> {
     }
     let text = fs::read_to_string(ctx.path(DOC)).context(DOC)?;
     fs::write(ctx.path(DOC), replaced(&text, &table)?)?;
+    package::write_sizes(ctx)?;
     println!("  wrote {DOC}");
     Ok(())
 }

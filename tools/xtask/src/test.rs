@@ -9,7 +9,7 @@ use crate::ctx::Ctx;
 use crate::tally::Tally;
 use crate::toolchain::{self, Road};
 use crate::wasm::{self, Variant};
-use crate::{checks, cpp, header, hosts, installed, native, rust, setup, sizes, web};
+use crate::{checks, cpp, header, hosts, installed, native, package, rust, setup, sizes, web};
 
 struct Step {
     name: &'static str,
@@ -17,7 +17,7 @@ struct Step {
     run: fn(&Ctx, &mut Tally) -> Result<()>,
 }
 
-const STEPS: [Step; 17] = [
+const STEPS: [Step; 18] = [
     Step { name: "fmt", what: "formatting", run: rust::format },
     Step {
         name: "clippy",
@@ -49,6 +49,11 @@ const STEPS: [Step; 17] = [
         run: web::browsers,
     },
     Step { name: "hosts", what: "the same tokens from every host", run: hosts::step },
+    Step {
+        name: "package",
+        what: "the npm package in bundlers, browsers, workers, an extension",
+        run: package::step,
+    },
     Step { name: "sizes", what: "budgets and the size table", run: sizes::step },
     Step { name: "lockfiles", what: "npm's lock file", run: lockfile },
 ];
