@@ -87,3 +87,8 @@ pub use kernels::Isa;
 pub use models::{Loader, Model, ModelInfo, Pooling, probe};
 pub use sample::Sampling;
 pub use session::{Finish, Progress, Session, SessionInfo, SessionParams, Step, WhenFull};
+
+// The programs on this page are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/RUST.md")]
+struct RustPage;

@@ -17,7 +17,7 @@ use crate::web;
 
 /// Trained models with a tokenizer and room for the prompt and 64 tokens.
 pub const MODEL: &str = "examples/models/gpt2-basic-lexicon.gguf";
-const BYTES_MODEL: &str = "examples/models/gpt2-basic-bytes.gguf";
+pub const BYTES_MODEL: &str = "examples/models/gpt2-basic-bytes.gguf";
 const PROMPT: &str = "The ";
 const TOKENS: usize = 64;
 
@@ -164,7 +164,7 @@ fn hash_of_answer(text: &str) -> Result<String> {
 }
 
 /// The hash of an answer's `ids`, which must be all that were asked for.
-fn hash_of_ids(answer: &Value) -> Result<String> {
+pub fn hash_of_ids(answer: &Value) -> Result<String> {
     let ids = answer["ids"].as_array().context("the answer has no ids")?;
     let ids: Vec<u32> =
         ids.iter().filter_map(Value::as_u64).filter_map(|id| u32::try_from(id).ok()).collect();

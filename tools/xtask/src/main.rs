@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod checks;
+mod cortex_m;
 mod cpp;
 mod ctx;
 mod demo;

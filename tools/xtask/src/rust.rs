@@ -11,9 +11,17 @@ use crate::toolchain::{self, Road};
 /// allows: it is built with the profile `dist` and has no tests of its own.
 const LEAF: &str = "pagelm-c";
 
+/// Workspaces of their own.
+const APART: [&str; 1] = ["examples/cortex-m"];
+
 pub fn format(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
     let result = ctx.job("fmt", "cargo").args(["fmt", "--all", "--check"]).run();
     tally.check("cargo fmt --check", result.map(drop));
+    for folder in APART {
+        let job = ctx.job("fmt-apart", "cargo").dir(&ctx.path(folder));
+        let result = job.args(["fmt", "--all", "--check"]).run();
+        tally.check(&format!("cargo fmt --check in {folder}"), result.map(drop));
+    }
     Ok(())
 }
 

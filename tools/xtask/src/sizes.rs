@@ -30,7 +30,7 @@ const BESIDE: [&str; 2] = ["bindings/js/pagelm-scalar.wasm", "bindings/js/node.j
 const GPT2_BUDGET: u64 = 30 * 1024;
 
 #[derive(Debug, PartialEq)]
-struct Size {
+pub struct Size {
     file: String,
     raw: u64,
     gzip: u64,
@@ -38,7 +38,7 @@ struct Size {
 }
 
 impl Size {
-    fn of(file: &Path) -> Result<Size> {
+    pub fn of(file: &Path) -> Result<Size> {
         let bytes = fs::read(file).with_context(|| {
             format!("{} (`cargo xtask wasm` makes the .wasm files)", file.display())
         })?;
@@ -51,7 +51,7 @@ impl Size {
         })
     }
 
-    fn numbers(&self) -> [(&'static str, u64); 3] {
+    pub fn numbers(&self) -> [(&'static str, u64); 3] {
         [("raw", self.raw), ("gzip -9", self.gzip), ("brotli 11", self.brotli)]
     }
 }

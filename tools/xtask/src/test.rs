@@ -9,7 +9,9 @@ use crate::ctx::Ctx;
 use crate::tally::Tally;
 use crate::toolchain::{self, Road};
 use crate::wasm::{self, Variant};
-use crate::{checks, cpp, header, hosts, installed, native, package, rust, setup, sizes, web};
+use crate::{
+    checks, cortex_m, cpp, header, hosts, installed, native, package, rust, setup, sizes, web,
+};
 
 struct Step {
     name: &'static str,
@@ -17,7 +19,7 @@ struct Step {
     run: fn(&Ctx, &mut Tally) -> Result<()>,
 }
 
-const STEPS: [Step; 18] = [
+const STEPS: &[Step] = &[
     Step { name: "fmt", what: "formatting", run: rust::format },
     Step {
         name: "clippy",
@@ -54,12 +56,13 @@ const STEPS: [Step; 18] = [
         what: "the npm package in bundlers, browsers, workers, an extension",
         run: package::step,
     },
+    Step { name: "cortex-m", what: "texts on an emulated Cortex-M4", run: cortex_m::step },
     Step { name: "sizes", what: "budgets and the size table", run: sizes::step },
     Step { name: "lockfiles", what: "npm's lock file", run: lockfile },
 ];
 
 pub fn list() {
-    for step in &STEPS {
+    for step in STEPS {
         println!("{:<12} {}", step.name, step.what);
     }
 }

@@ -17,6 +17,16 @@ use crate::setup::apt_install;
 use crate::tally::excused;
 
 pub const TARGET: &str = "wasm32-unknown-unknown";
+
+/// What to build for.
+pub struct Target {
+    pub triple: &'static str,
+    /// The crates of Rust's library, which Debian's road builds from source.
+    pub crates: &'static str,
+}
+
+const WASM: Target = Target { triple: TARGET, crates: "core,compiler_builtins" };
+
 /// Debian's compiler and its library source.
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
@@ -53,12 +63,18 @@ impl Road {
 
     /// Cargo of this road, set to build for wasm.
     pub fn cargo(self, ctx: &Ctx, log: &str, command: &str) -> Job {
+        self.cargo_for(ctx, log, command, &WASM)
+    }
+
+    /// Cargo of this road, set to build for a target that is not this machine.
+    pub fn cargo_for(self, ctx: &Ctx, log: &str, command: &str, target: &Target) -> Job {
         // A flag or wrapper of the caller's must not change what is shipped.
         const FOREIGN: [&str; 4] =
             ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "CARGO_BUILD_RUSTFLAGS"];
         match self {
             Road::Rustup => {
-                ctx.job(log, "cargo").without_env(&FOREIGN).arg(command).args(["--target", TARGET])
+                let job = ctx.job(log, "cargo").without_env(&FOREIGN).arg(command);
+                job.args(["--target", target.triple])
             }
             Road::Debian => ctx
                 .job(log, DEBIAN_CARGO)
@@ -69,15 +85,21 @@ impl Road {
                 .env("RUSTDOC", "/usr/bin/rustdoc")
                 .env("RUSTC_BOOTSTRAP", "1")
                 .arg(command)
-                .args(["--target", TARGET, "-Zbuild-std=core,compiler_builtins"]),
+                .args(["--target", target.triple])
+                .arg(format!("-Zbuild-std={}", target.crates)),
         }
     }
 }
 
-/// Makes a road ready, installing what it lacks; says which compiler it is.
+/// Makes a road to wasm ready, installing what it lacks; says which compiler it is.
 pub fn prepare(ctx: &Ctx, road: Road) -> Result<String> {
+    prepare_for(ctx, road, &WASM)
+}
+
+/// As `prepare`, for another target.
+pub fn prepare_for(ctx: &Ctx, road: Road, target: &Target) -> Result<String> {
     match road {
-        Road::Rustup => prepare_rustup(ctx),
+        Road::Rustup => prepare_rustup(ctx, target.triple),
         Road::Debian => prepare_debian(ctx),
     }
 }
@@ -101,22 +123,22 @@ pub fn choose(ctx: &Ctx, choice: Choice) -> Result<Road> {
 }
 
 /// The compiler that plain `cargo` uses, and whether it has the target.
-fn prepare_rustup(ctx: &Ctx) -> Result<String> {
+fn prepare_rustup(ctx: &Ctx, target: &str) -> Result<String> {
     let rustc = |log: &str, args: &[&str]| ctx.job(log, "rustc").args(args).quiet().run();
     let version = rustc("rustc-version", &["--version"])?.stdout.trim().to_string();
     let sysroot = PathBuf::from(rustc("rustc-sysroot", &["--print", "sysroot"])?.stdout.trim());
-    let installed = |sysroot: &Path| sysroot.join("lib/rustlib").join(TARGET).join("lib").is_dir();
+    let installed = |sysroot: &Path| sysroot.join("lib/rustlib").join(target).join("lib").is_dir();
     if installed(&sysroot) {
-        return Ok(format!("{version}, prebuilt {TARGET}"));
+        return Ok(format!("{version}, prebuilt {target}"));
     }
     if find("rustup").is_none() {
         return Err(excused(format!(
-            "{version} has no {TARGET}, and there is no rustup to add it"
+            "{version} has no {target}, and there is no rustup to add it"
         )));
     }
-    println!("installing rustup's target {TARGET}");
+    println!("installing rustup's target {target}");
     let added =
-        ctx.job("rustup-target", "rustup").args(["target", "add", TARGET]).limit(120).finish()?;
+        ctx.job("rustup-target", "rustup").args(["target", "add", target]).limit(120).finish()?;
     if !added.success || !installed(&sysroot) {
         let reason = added
             .log
@@ -124,9 +146,9 @@ fn prepare_rustup(ctx: &Ctx) -> Result<String> {
             .rfind(|line| !line.trim().is_empty())
             .unwrap_or("no answer")
             .to_string();
-        return Err(excused(format!("`rustup target add {TARGET}` failed: {reason}")));
+        return Err(excused(format!("`rustup target add {target}` failed: {reason}")));
     }
-    Ok(format!("{version}, prebuilt {TARGET}"))
+    Ok(format!("{version}, prebuilt {target}"))
 }
 
 fn prepare_debian(ctx: &Ctx) -> Result<String> {

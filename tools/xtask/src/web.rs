@@ -86,7 +86,7 @@ fn test_files(dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The number in TAP's closing line `# word N`.
-fn tap_total(text: &str, word: &str) -> usize {
+pub fn tap_total(text: &str, word: &str) -> usize {
     let label = format!("# {word} ");
     text.lines()
         .rev()
@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tap_totals_come_from_the_closing_lines() {
+    pub fn tap_totals_come_from_the_closing_lines() {
         let text = "# pass 99\nok 1 - a\n# tests 5\n# pass 3\n# fail 2\n# skipped 0\n";
         assert_eq!(
             (tap_total(text, "pass"), tap_total(text, "fail"), tap_total(text, "todo")),
