@@ -81,16 +81,23 @@ export class Download {
     const stored = (this.stored = cached ? await Stored.open(this.#url) : null);
     let response;
     if (stored?.length) response = await this.#revive(stored);
+    const version = stored?.version;
     if (stored?.length) {
-      this.fromCache = stored.length;
-      for await (const piece of stored.read()) {
-        this.#at += piece.length;
-        yield piece;
+      try {
+        for await (const piece of stored.read()) {
+          this.#at = this.fromCache += piece.length;
+          yield piece;
+        }
+      } catch (error) {
+        // The browser has dropped a part since: on from here by the network, and nothing more is kept.
+        response = response?.body.cancel().catch(() => {}) && null;
+        await stored.remove();
+        stored.problem = error;
       }
       if (stored.complete) return;
     }
     try {
-      for await (const piece of this.#network(response, stored)) {
+      for await (const piece of this.#network(response, stored, version)) {
         await stored?.append(piece);
         yield piece;
       }
@@ -112,8 +119,8 @@ export class Download {
     return response.status === 200 ? response : undefined;
   }
 
-  async *#network(response, stored) {
-    let version = stored?.version, failures = 0;
+  async *#network(response, stored, version) {
+    let failures = 0;
     for (let begun = this.#at > 0; ; begun = true) {
       try {
         response ??= await request(this.#url, this.#at, this.#signal);

@@ -252,6 +252,18 @@ describe("the cache", () => {
     assert.equal((await right(await loadModel(url(), { cache, integrity: sri }))).from, "cache");
   });
 
+  test("that loses a part goes on from the network", async () => {
+    await loadModel(url(), { cache });
+    const [[, part]] = globalThis.caches.parts;
+    part.bytes = part.bytes.slice(0, 100_000);
+    asked = [];
+    const report = await right(await loadModel(url(), { cache, integrity: sri }));
+    assert.deepEqual(asked, ["bytes=100000-"]);
+    assert.deepEqual([report.from, report.stored, report.received], ["both", false, file.length - 100_000]);
+    assert.match(report.problem, /dropped a part/);
+    assert.equal((await right(await loadModel(url(), { cache }))).stored, true);
+  });
+
   test("does not keep what has the wrong hash", async () => {
     await fails(loadModel(url(), { cache, integrity: "0".repeat(64) }), "INTEGRITY", /SHA-256/);
     assert.deepEqual(globalThis.caches.parts, []);

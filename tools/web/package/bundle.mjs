@@ -1,5 +1,5 @@
 // The bundlers, each with the least that it needs to be told.
-import { cpSync } from "node:fs";
+import { cpSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 
 import * as esbuild from "esbuild";
@@ -19,11 +19,10 @@ async function vite(dir, out) {
 
 /** Vite's development server, as `npx vite` starts it. */
 export async function viteServer(dir) {
-  const server = await createServer({ root: dir, configFile: false, logLevel: "warn", server: { host: "127.0.0.1", port: 0 }, ...DEV });
+  const server = await createServer({ root: dir, configFile: false, logLevel: "warn", server: { host: "127.0.0.1", port: 0 } });
   await server.listen();
   return { address: server.resolvedUrls.local[0], close: () => server.close() };
 }
-const DEV = {};
 
 async function byWebpack(dir, out) {
   const stats = await new Promise((done, failed) => {
@@ -37,7 +36,8 @@ async function byWebpack(dir, out) {
 async function byEsbuild(dir, out) {
   const common = { absWorkingDir: dir, bundle: true, minify: true, format: "esm", outdir: out, logLevel: "warning" };
   await esbuild.build({ ...common, entryPoints: { main: "./main.mjs", worker: "pagelm/worker" }, outExtension: { ".js": ".js" } });
-  for (const file of ["pagelm.wasm", "pagelm-scalar.wasm"]) cpSync(join(dir, "../node_modules/pagelm", file), join(out, file));
+  const folder = join(dir, "../node_modules/pagelm");
+  for (const file of readdirSync(folder).filter((name) => name.endsWith(".wasm"))) cpSync(join(folder, file), join(out, file));
   cpSync(join(out, "main.js"), join(out, "main.mjs"));
   cpSync(join(dir, "index.html"), join(out, "index.html"));
 }

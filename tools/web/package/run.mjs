@@ -42,9 +42,12 @@ function install() {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(join(app, "models"), { recursive: true });
   mkdirSync(shots, { recursive: true });
-  const [{ filename, files }] = JSON.parse(npm(["pack", "--json", "--pack-destination", folder], join(root, "bindings/js")));
+  const said = npm(["pack", "--json", "--pack-destination", folder], join(root, "bindings/js"));
+  const [{ filename, files }] = JSON.parse(said.slice(said.indexOf("["))); // npm may name its scripts first
   const names = files.map(({ path }) => path);
-  for (const name of ["LICENSE-MIT", "LICENSE-APACHE", "README.md", "index.js", "index.d.ts", "worker.js", "element.js", "pagelm.js", "pagelm.wasm", "pagelm-scalar.wasm"]) {
+  const { exports } = JSON.parse(readFileSync(join(root, "bindings/js/package.json")));
+  const exported = Object.values(exports).flatMap((it) => (typeof it === "string" ? it : Object.values(it))).map((it) => it.slice(2));
+  for (const name of ["LICENSE-MIT", "LICENSE-APACHE", "README.md", ...exported]) {
     assert.ok(names.includes(name), `the tarball lacks ${name}; \`cargo xtask wasm\` makes the .wasm files`);
   }
   assert.deepEqual(names.filter((name) => /test|tsconfig/.test(name)), []);
@@ -65,8 +68,8 @@ function page(name, files, { unbundled = false, script } = {}) {
   return to;
 }
 
-async function visited(dir, browse, path = "/", headers) {
-  const server = await site([dir, app], headers);
+async function visited(dir, browse, path = "/", headers, drop) {
+  const server = await site([dir, app], headers, drop);
   try {
     return same(await browse(`${server.address}${path}`));
   } finally {
@@ -77,6 +80,12 @@ async function visited(dir, browse, path = "/", headers) {
 const shot = (name) => join(shots, `${name}.png`);
 const plain = () => page("plain", ["index.html"], { unbundled: true, script: "plain.mjs" });
 
+/** What the plain page tells beside its hashes. */
+function whole({ element, stored }) {
+  assert.equal(element, true, "the element wrote another text");
+  assert.deepEqual(stored, ["network", "cache"]);
+}
+
 async function bundled(name) {
   const dir = page(name, ["index.html"], { script: "bundled.mjs" });
   const result = await visited(await bundle(name, dir), (address) => inChromium(address, shot(name)));
@@ -85,11 +94,19 @@ async function bundled(name) {
 
 const PLACES = {
   "node: Node.js, the installed package": () => same(JSON.parse(execFileSync("node", [join(page("node", ["node.mjs"]), "node.mjs")], { cwd: app, encoding: "utf8" }))),
-  "plain: a page without a bundler, in Chromium": async () => void (await visited(plain(), (address) => inChromium(address, shot("plain-chromium")))),
-  "plain: the page in Firefox": async () => void (await visited(plain(), (address) => inFirefox(address, shot("plain-firefox")))),
+  "plain: a page without a bundler, in Chromium": async () => whole(await visited(plain(), (address) => inChromium(address, shot("plain-chromium")))),
+  "plain: the page in Firefox": async () => whole(await visited(plain(), (address) => inFirefox(address, shot("plain-firefox")))),
+  "resume: a connection that is dropped at 80 %, in Chromium and Firefox": async () => {
+    for (const browse of [inChromium, inFirefox]) {
+      const drop = { "/models/gpt2-basic-lexicon.gguf": 0.8, "/models/gpt2-basic-bytes.gguf": 0.8 };
+      const { resumed } = await visited(page("resume", ["index.html"], { unbundled: true, script: "resume.mjs" }), browse, "/", {}, drop);
+      assert.deepEqual(resumed, [1, 1]);
+    }
+  },
   "webkit: the page in WebKitGTK, which has no relaxed SIMD and no SharedArrayBuffer": async () => {
     const result = await visited(plain(), (address) => inWebKit(address, shot("plain-webkit")));
     assert.deepEqual([result.build, result.shared], ["simd128", "undefined"]);
+    whole(result);
   },
   "policy: the page under a strict policy, in Chromium": () => strictPolicy({ dir: plain(), app, visited }),
   "module-worker: a module worker of the page's own": async () => {

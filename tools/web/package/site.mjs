@@ -8,8 +8,11 @@ const TYPES = {
   ".json": "application/json", ".wasm": "application/wasm", ".gguf": "application/octet-stream",
 };
 
-/** Serves `folders`, the first that has a file wins. Gives the address and a way to end. */
-export async function site(folders, headers = {}) {
+/**
+ * Serves `folders`, the first that has a file wins. `drop` tells of which paths the first connection is
+ * dropped, and after what share of the file. Gives the address and a way to end.
+ */
+export async function site(folders, headers = {}, drop = {}) {
   const server = createServer((request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, "http://here").pathname));
     const found = folders.map((folder) => join(folder, path.endsWith("/") ? `${path}index.html` : path)).find((file) => existsSync(file) && statSync(file).isFile());
@@ -19,6 +22,10 @@ export async function site(folders, headers = {}) {
     if (from) all["content-range"] = `bytes ${from}-${size - 1}/${size}`;
     response.writeHead(from ? 206 : 200, all);
     if (request.method === "HEAD") response.end();
+    else if (path in drop) {
+      createReadStream(found, { end: Math.floor(size * drop[path]) }).on("end", () => setTimeout(() => response.destroy(), 100)).pipe(response, { end: false });
+      delete drop[path];
+    }
     else createReadStream(found, { start: from }).pipe(response);
   });
   await new Promise((listening) => server.listen(0, "127.0.0.1", listening));

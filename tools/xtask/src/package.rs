@@ -22,7 +22,7 @@ const WEBKIT: &str = "webkit";
 pub fn step(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
     web_tools(ctx)?;
     web::ship(ctx)?;
-    let folder = ctx.target.join("package");
+    let folder = ctx.target.join("npm-package");
     let mut job = ctx.job("package", "node").arg(ctx.path(RUN)).arg(&folder).limit(1200);
     for browser in [Browser::Chromium, Browser::Firefox] {
         job = job.env(browser.variable(), browser.find_or_install(ctx)?);
