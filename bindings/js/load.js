@@ -7,6 +7,8 @@ import { loadModel } from "./pagelm.js";
 import { hashed, wanted } from "./sha256.js";
 
 const PIECE = 1 << 18;
+/** Errors of a file that is not worth keeping. */
+const DAMAGED = ["INTEGRITY", "CHANGED", "BAD_MAGIC", "BAD_VERSION", "CORRUPT", "BAD_VALUE", "BAD_SHAPE", "NOT_FINITE", "MISSING_KEY", "MISSING_TENSOR"];
 
 export async function loadHere(source, options = {}) {
   const { cache, integrity, retries, where, embedding, attention, ...rest } = options;
@@ -48,9 +50,9 @@ async function fetched(url, options, { cache, hash, retries }) {
   stop.abort(); // nothing more is wanted, whatever is still on its way
   if (model) return { model, download };
   if (signal?.aborted) return { error };
-  const { stored, fromCache } = download, wrong = !["NETWORK", "TRUNCATED", "HTTP", "ON_PROGRESS", "WASM", "OUT_OF_MEMORY"].includes(error.code);
-  if (wrong) await stored?.remove();
-  return { error: truth(error, url, download), again: wrong && fromCache > 0 };
+  const told = truth(error, url, download), damaged = DAMAGED.includes(told.code);
+  if (damaged) await download.stored?.remove();
+  return { error: told, again: damaged && download.fromCache > 0 };
 }
 
 /** Gives pieces to the engine, and reads on to the end where the whole file matters. */

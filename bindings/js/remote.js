@@ -63,7 +63,12 @@ class Link {
       this.waiting.set(id, { aside, done: (value) => (settle(), done(value)), failed: (error) => (settle(), failed(error)) });
       this.worker.ref?.();
       signal?.addEventListener("abort", abort);
-      this.post(id, does, what);
+      try {
+        this.post(id, does, what);
+      } catch (error) {
+        settle(); // something that no message can carry
+        throw error;
+      }
     });
   }
 

@@ -264,6 +264,15 @@ describe("the cache", () => {
     assert.equal((await right(await loadModel(url(), { cache }))).stored, true);
   });
 
+  test("keeps a good file whatever else goes wrong", async () => {
+    await loadModel(url(), { cache });
+    asked = [];
+    await fails(loadModel(url(), { cache, integrity: sri, contextLength: 10 ** 6 }), "BAD_PARAM", /n_ctx/);
+    await fails(loadModel(url(), { cache, integrity: sri, onProgress: () => { throw new Error("mine"); } }), "ON_PROGRESS", /mine/);
+    assert.equal((await right(await loadModel(url(), { cache, integrity: sri }))).from, "cache");
+    assert.deepEqual(asked, []);
+  });
+
   test("does not keep what has the wrong hash", async () => {
     await fails(loadModel(url(), { cache, integrity: "0".repeat(64) }), "INTEGRITY", /SHA-256/);
     assert.deepEqual(globalThis.caches.parts, []);

@@ -200,6 +200,11 @@ describe("errors are the same:", () => {
     await fails(there.complete("a", { temperature: -1 }), "BAD_PARAM");
   });
 
+  test("of what no message can carry", async () => {
+    await assert.rejects(there.complete("a", { logitBias: () => {} }), /could not be cloned/);
+    assert.equal((await there.complete(PROMPT, { maxTokens: 2 })).ids.length, 2);
+  });
+
   test("of places", async () => {
     await fails(loadModel(LEXICON, { where: "elsewhere" }), "BAD_PARAM", /elsewhere/);
   });

@@ -16,6 +16,7 @@ export async function useElement({ dir, app, shot }) {
       page.on("pageerror", (error) => complaints.push(String(error)));
       await visit(page, server.address, shot);
       await inWorker(page, server.address);
+      await attributes(page, server.address);
       await slowly(page, server.address, shot);
       await failing(page, server.address, shot);
     }, "chromium");
@@ -134,6 +135,37 @@ async function slowly(page, address, shot) {
   assert.equal(await part(page, "status"), "Stopped.");
   assert.deepEqual([await hidden(page, "load"), await hidden(page, "error"), await of(page, (it) => it.model)], [true, true, null]);
   await protocol.detach();
+}
+
+/** What the attributes do that the visit has not shown. */
+async function attributes(page, address) {
+  await page.goto(`${address}/element.html`);
+  await of(page, (it) => it.toggleAttribute("disabled", true));
+  assert.equal(await of(page, (it) => it.generate()), null);
+  await of(page, (it) => it.toggleAttribute("disabled", false));
+  await of(page, (it) => it.setAttribute("label", "Beginning"));
+  await of(page, (it) => it.setAttribute("rows", 5));
+  assert.equal(await part(page, "label"), "Beginning");
+  assert.equal(await of(page, (it) => it.shadowRoot.querySelector("textarea").rows), 5);
+  const loads = of(page, (it) => new Promise((go) => it.addEventListener("pagelm-load", (event) => go(event.detail.model.info.vocabSize), { once: true })));
+  await of(page, (it) => it.toggleAttribute("preload", true));
+  assert.ok((await loads) > 1000);
+  assert.equal(await part(page, "status"), "Ready.");
+  // A stop text and a setting of the visitor's own.
+  const text = await of(page, (it) => it.generate());
+  await of(page, (it, stop) => it.setAttribute("stop", stop), text.slice(20, 24));
+  assert.equal(await of(page, (it) => it.generate()), text.slice(0, text.indexOf(text.slice(20, 24))));
+  await of(page, (it) => (it.shadowRoot.querySelector("input#max-tokens").value = 3));
+  await of(page, (it) => it.removeAttribute("stop"));
+  assert.ok((await of(page, (it) => it.generate())).length < text.length / 4);
+  assert.match(await part(page, "status"), /: 3 tokens\.$/);
+  // Another model: the one before is given back.
+  const code = await of(page, async (it) => {
+    const { model } = it;
+    it.setAttribute("src", "models/gpt2-basic-bytes.gguf");
+    return [await it.load() !== model, (() => { try { model.reset(); } catch (error) { return error.code; } })()];
+  });
+  assert.deepEqual(code, [true, "DEAD"]);
 }
 
 async function inWorker(page, address) {
