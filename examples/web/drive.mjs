@@ -3,7 +3,8 @@
 // Uses the demo page as a visitor would, in the headless browser that
 // PAGELM_BROWSER names, checks what the visitor sees, and writes screenshots.
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 
@@ -12,6 +13,12 @@ import { browserName, withPage } from "../../tools/web/browser.mjs";
 const [address, directory] = process.argv.slice(2);
 const DESKTOP = { width: 1200, height: 900 };
 const PHONE = { width: 320, height: 640 };
+const HERE = import.meta.dirname;
+const MODELS = join(HERE, "../models");
+const CHOICES = JSON.parse(readFileSync(join(HERE, "models.json"), "utf8"));
+const FIRST = CHOICES[0].id;
+/** What a page may cost before its model, as sent. */
+const PAGE_BYTES = 100 * 1024;
 const complaints = [];
 let page;
 
@@ -55,6 +62,16 @@ async function checked(selector, wanted) {
 
 /** What the bars say: the tokens' shares of probability. */
 const shares = () => page.$$eval("#bars li", (rows) => rows.map((row) => Number(row.style.getPropertyValue("--share"))));
+
+/** How many pixels of a canvas have something on them that is no thin grey line. */
+const inkOf = (selector) => page.$eval(selector, (canvas) => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const [line] = [getComputedStyle(canvas).getPropertyValue("--red")];
+  const red = Number.parseInt(line.slice(1, 3), 16);
+  let ink = 0;
+  for (let i = 0; i < data.length; i += 4) if (data[i + 3] > 40 && Math.abs(data[i] - red) < 30) ink++;
+  return ink;
+});
 
 const visit = {
   async "the first model loads and says so"() {
@@ -108,6 +125,64 @@ const visit = {
     assert.equal(await text("#count"), "10");
     assert.equal(await text("#ended"), "As long as was asked for.");
     await set("#maxTokens", 150);
+  },
+
+  async "the text has a fingerprint, and a command line that writes it elsewhere"() {
+    const hash = await text("#hash");
+    assert.match(hash, /^[0-9a-f]{16}$/);
+    const command = await text("#command");
+    assert.match(command, /^pagelm generate .*--seed \d+/);
+    if (!process.env.PAGELM_CLI) return;
+    const answer = execFileSync("sh", ["-c", `cd "$MODELS" && exec "$PAGELM_CLI" ${command.slice("pagelm ".length)}`], { env: { ...process.env, MODELS } });
+    assert.equal(JSON.parse(answer).hash, hash, "natively it is another text");
+  },
+
+  async "this browser writes what the others write"() {
+    for (const { id, check } of CHOICES.filter(({ check }) => check)) {
+      await choose(id);
+      await page.click("#check");
+      await until("the check ends", () => document.querySelector("#check-says").textContent !== "");
+      assert.match(await text("#check-says"), /writes the same/);
+      assert.ok((await text("#check-says")).includes(check.hash));
+    }
+    await choose(FIRST);
+  },
+
+  async "two models write side by side, each as it would alone"() {
+    await checked("#pace", false);
+    await set("#seed", 5);
+    await set("#temperature", 0.7);
+    const other = CHOICES.find(({ id, kind }) => id !== FIRST && kind === "text").id;
+    const prompt = await value("#prompt");
+    const alone = await generate();
+    await page.select("#model2", other);
+    await until("the second is ready", () => !document.querySelector("#write").disabled && document.querySelector("#load2").hidden);
+    assert.equal(await generate(), alone);
+    const beside = await text("#text2");
+    assert.ok(beside.startsWith(prompt) && beside.length > prompt.length + 20, beside);
+    assert.match(await text("#rate2"), /^[\d.,]+$/);
+    await shot(`${browserName()}-beside`);
+    await page.select("#model2", "none");
+    assert.equal(await page.$eval("#second", (figure) => figure.hidden), true);
+  },
+
+  async "the plot and the view inside are drawn"() {
+    await generate();
+    assert.ok((await inkOf("#plot")) > 200, "the plot is empty");
+    assert.ok((await inkOf("#inside")) > 200, "the view inside is empty");
+    assert.match(await page.$eval("#plot", (plot) => plot.getAttribute("aria-label")), /from 0 to [\d,.]+/);
+    const recurrent = CHOICES.find(({ inside }) => inside === "state").id;
+    await choose(recurrent);
+    assert.equal(await inkOf("#inside"), 0);
+    await generate();
+    assert.ok((await inkOf("#inside")) > 200, "the state is not drawn");
+    assert.match(await page.$eval("#inside", (view) => view.getAttribute("aria-label")), /State of layer 1, \d+ numbers/);
+    await shot(`${browserName()}-state`);
+    await choose(FIRST);
+  },
+
+  async "the sizes in the list are the files'"() {
+    for (const { file, size } of CHOICES) assert.equal(statSync(join(HERE, file)).size, size, file);
   },
 
   async "stop stops"() {
@@ -216,8 +291,65 @@ const visit = {
   },
 };
 
-/** Only with Chromium's protocol: dark colours, and a server that fails. */
+/** Only with Chromium's protocol: dark colours, what was sent, no network, and a server that fails. */
 const chromiumOnly = {
+  async "the page weighs little before its model, and its first token comes soon"() {
+    const other = await page.browser().newPage();
+    const session = await other.createCDPSession();
+    await session.send("Network.enable");
+    const addresses = new Map();
+    let sent = 0;
+    session.on("Network.requestWillBeSent", ({ requestId, request }) => addresses.set(requestId, request.url));
+    session.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => {
+      if (!/\.gguf$/.test(addresses.get(requestId))) sent += encodedDataLength;
+    });
+    await session.send("Network.setBypassServiceWorker", { bypass: true });
+    await other.goto(address);
+    await other.waitForSelector("#write:not([disabled])");
+    const first = await other.evaluate(async () => {
+      document.querySelector("#write").click();
+      while (document.querySelector("#count").textContent === "–") await new Promise((go) => setTimeout(go, 1));
+      return performance.now();
+    });
+    console.log(`figures: ${sent} bytes before the model; first token ${Math.round(first)} ms after navigation`);
+    assert.ok(sent < PAGE_BYTES, `${sent} bytes`);
+    await other.close();
+  },
+
+  async "it opens and writes without a network"() {
+    await until("it is kept", async () => Boolean(navigator.serviceWorker.controller) && (await caches.has("pagelm-demo")));
+    await page.reload();
+    await ready();
+    const before = complaints.length;
+    const worker = await page.browser().waitForTarget((target) => target.type() === "service_worker");
+    const network = await worker.createCDPSession();
+    const offline = { offline: true, latency: 0, downloadThroughput: 0, uploadThroughput: 0 };
+    await network.send("Network.enable");
+    await network.send("Network.emulateNetworkConditions", offline);
+    await page.setOfflineMode(true);
+    try {
+      await page.reload();
+      await ready();
+      assert.ok((await generate()).length > 20);
+    } finally {
+      await network.send("Network.emulateNetworkConditions", { ...offline, offline: false });
+      await page.setOfflineMode(false);
+    }
+    complaints.splice(before);
+  },
+
+  async "the smallest page writes"() {
+    const other = await page.browser().newPage();
+    await other.goto(new URL("minimal.html", address).href);
+    await other.waitForSelector("button:not([disabled])");
+    await other.click("button");
+    await other.waitForFunction(() => document.querySelector("#text").textContent.length > 120);
+    await other.screenshot({ path: join(directory, "chromium-minimal.png") });
+    await other.close();
+    const lines = readFileSync(join(HERE, "minimal.html"), "utf8").trim().split("\n").length;
+    assert.ok(lines < 30, `${lines} lines`);
+  },
+
   async "dark colours"() {
     await page.setViewport(DESKTOP);
     await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: "dark" }]);
@@ -229,6 +361,10 @@ const chromiumOnly = {
   },
 
   async "a model that cannot be had is an error in words"() {
+    // The worker of offline use would answer in the page's place.
+    const session = await page.createCDPSession();
+    await session.send("Network.enable");
+    await session.send("Network.setBypassServiceWorker", { bypass: true });
     await page.setRequestInterception(true);
     const spoil = (request) => (request.url().endsWith("bytes.gguf") ? request.respond({ status: 404, body: "gone" }) : request.continue());
     page.on("request", spoil);
@@ -240,6 +376,7 @@ const chromiumOnly = {
     complaints.splice(before); // the browser's own line about the 404
     page.off("request", spoil);
     await page.setRequestInterception(false);
+    await session.detach();
     await choose("lexicon");
     assert.equal(await page.$eval("#alert", (box) => box.hidden), true);
   },

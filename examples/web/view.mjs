@@ -62,11 +62,14 @@ const percent = (p) => (p >= 0.0995 ? `${Math.round(100 * p)} %` : `${(100 * p).
 
 const NAMES = { "": "nothing", " ": "space", "\n": "new line", "\n\n": "two new lines", "\t": "tab", "\ufffd": "part of a character" };
 
+/** A token's own text; a model without a tokenizer has numbers only. */
+export const textOf = (model, id) => (model.info.tokenizer ? model.detokenize([id]) : String(id));
+
 // Spaces and control characters get a name or a sign, so that every bar says something.
 function nameToken(element, model, id) {
   const sign = (text) => Object.assign(document.createElement("i"), { textContent: text });
   if (id === model.info.eos) return element.replaceChildren(sign("end of the text"));
-  const text = model.info.tokenizer ? model.detokenize([id]) : String(id);
+  const text = textOf(model, id);
   if (text in NAMES) return element.replaceChildren(sign(NAMES[text]));
   const spaced = text.startsWith(" ");
   element.replaceChildren(...(spaced ? [sign("␣")] : []), text.slice(spaced).replaceAll("\n", "⏎"));
@@ -77,18 +80,17 @@ const mib = (bytes) => `${(bytes / MIB).toFixed(1)} MiB`;
 /** Speed, context and memory. */
 export class Readings {
   #$;
-  #start = 0;
-  #tokens = 0;
   #shownAt = 0;
   #context = 0;
   #prompt = 0;
+  #voices = [];
 
   constructor($) {
     this.#$ = $;
   }
 
   clear() {
-    for (const id of ["rate", "count", "context", "memory", "file", "weights", "engine"]) this.#$(id).textContent = "–";
+    for (const id of ["rate", "rate2", "first", "count", "context", "memory", "file", "weights", "engine"]) this.#$(id).textContent = "–";
   }
 
   model(model, build) {
@@ -100,37 +102,50 @@ export class Readings {
     this.#$("weights").textContent = parameters.toLocaleString();
     this.#$("engine").textContent = build;
     this.#$("context").textContent = `0 of ${contextLength}`;
+    this.#$("page-bytes").textContent = `${(pageBytes() / 1024).toFixed(1)} KiB`;
   }
 
-  /** `prompt` is how many tokens of context the prompt takes. */
-  start(prompt) {
-    this.#start = performance.now();
+  /** The voices that write now, and how many tokens of context the first one's prompt takes. */
+  start(voices, prompt) {
+    this.#voices = voices;
     this.#prompt = prompt;
-    this.#tokens = this.#shownAt = 0;
+    this.#shownAt = 0;
+    this.#$("rate2-row").hidden = voices.length < 2;
   }
 
   token() {
-    this.#tokens++;
     if (performance.now() - this.#shownAt > FRAME) this.flush();
   }
 
   flush() {
-    const now = performance.now();
-    this.#shownAt = now;
-    this.#$("rate").textContent = this.#rate().toLocaleString();
-    this.#$("count").textContent = this.#tokens.toLocaleString();
-    this.#$("context").textContent = `${Math.min(this.#context, this.#prompt + this.#tokens)} of ${this.#context}`;
-  }
-
-  #rate() {
-    const rate = (1000 * this.#tokens) / Math.max(1, performance.now() - this.#start);
-    return rate < 10 ? Number(rate.toFixed(1)) : Math.round(rate);
+    this.#shownAt = performance.now();
+    const [first, second] = this.#voices;
+    if (!first) return;
+    const count = first.fingerprint.count;
+    this.#$("rate").textContent = perSecond(first.rate);
+    this.#$("rate2").textContent = perSecond(second?.rate);
+    this.#$("first").textContent = count ? `${first.first.toFixed(1)} ms` : "–";
+    this.#$("count").textContent = count.toLocaleString();
+    this.#$("context").textContent = `${Math.min(this.#context, this.#prompt + count)} of ${this.#context}`;
   }
 
   /** One sentence for a screen reader. */
   summary() {
-    return `${this.#tokens} tokens, ${this.#rate()} a second.`;
+    const [first] = this.#voices;
+    return first ? `${first.fingerprint.count} tokens, ${perSecond(first.rate)} a second.` : "";
   }
+}
+
+function perSecond(rate) {
+  if (!rate) return "–";
+  return (rate < 10 ? Number(rate.toFixed(1)) : Math.round(rate)).toLocaleString();
+}
+
+/** Bytes of the page itself, as they came: each file once, without the models. */
+function pageBytes() {
+  const fetched = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
+  const sizes = new Map(fetched.map(({ name, encodedBodySize }) => [name, encodedBodySize]));
+  return [...sizes].reduce((sum, [name, size]) => (name.endsWith(".gguf") ? sum : sum + size), 0);
 }
 
 /** Why a text ended, in words. */
@@ -144,4 +159,5 @@ export function setSelectable($, { ready, busy }) {
   $("stop").disabled = !busy;
   for (const button of $("prompts").children) button.disabled = !ready || busy;
   $("shuffle").disabled = busy;
+  $("check").disabled = !ready || busy;
 }
