@@ -1,5 +1,5 @@
 // A text's fingerprint: FNV-1a, 64 bits, over its token ids as little-endian 32-bit numbers
-// (http://www.isthe.com/chongo/tech/comp/fnv/). `pagelm generate --json` prints the same as `hash`.
+// (http://www.isthe.com/chongo/tech/comp/fnv/). `pagelm generate` tells the same as `ids_fnv1a64`.
 
 const PRIME = 0x100000001b3n;
 const MASK = 0xffffffffffffffffn;

@@ -102,7 +102,8 @@ class Attention extends View {
       // The row's last weight is the token's own: it stands on the diagonal.
       const weights = step[this.layer][head];
       for (let back = 0; back <= i && back < weights.length; back++) {
-        paper.globalAlpha = weights[weights.length - 1 - back];
+        // The root lets small weights be seen, too.
+        paper.globalAlpha = Math.sqrt(weights[weights.length - 1 - back]);
         paper.fillRect(x + (i - back) * cell, y + i * cell, cell, cell);
       }
     });

@@ -1,6 +1,8 @@
 // Tokens per second over the tokens of a text, one line per model, on a canvas.
 
-const WINDOW = 8; // tokens that one point of a line stands for
+// A point of a line stands for the latest tokens that took so long together: browsers round their clock to 0.1 ms.
+const WINDOW = 4; // milliseconds
+const LEAST = 8; // tokens
 const FRAME = 80; // milliseconds between two redraws
 
 export class SpeedPlot {
@@ -16,16 +18,17 @@ export class SpeedPlot {
 
   /** Begins anew with so many lines; without an argument the plot is empty. */
   clear(lines = 0) {
-    this.#lines = Array.from({ length: lines }, () => ({ recent: [], rates: [] }));
+    this.#lines = Array.from({ length: lines }, () => ({ recent: [], spent: 0, rates: [] }));
     this.draw();
   }
 
   /** A token of line `i` took so many milliseconds. */
   token(i, ms) {
-    const { recent, rates } = this.#lines[i];
-    recent.push(ms);
-    if (recent.length > WINDOW) recent.shift();
-    rates.push((1000 * recent.length) / Math.max(0.01, recent.reduce((a, b) => a + b)));
+    const line = this.#lines[i];
+    line.recent.push(ms);
+    line.spent += ms;
+    while (line.recent.length > LEAST && line.spent - line.recent[0] > WINDOW) line.spent -= line.recent.shift();
+    line.rates.push((1000 * line.recent.length) / Math.max(0.1, line.spent));
     if (performance.now() - this.#shownAt > FRAME) this.draw();
   }
 
