@@ -116,8 +116,11 @@ class Attention extends View {
 
 /** A recurrent state: a column for each token, a row for each number in it, red above zero, dark below. */
 class State extends View {
+  /** The layers' states lie one behind the other; those of the models here are of one size. */
   layerNow(layer) {
-    return this.model.layerState(layer);
+    const state = this.model.state();
+    const size = state.length / this.model.info.layers;
+    return state.subarray(layer * size, (layer + 1) * size);
   }
 
   describe() {

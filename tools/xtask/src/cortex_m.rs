@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::ctx::Ctx;
-use crate::hosts::{BYTES_MODEL, MODEL};
+use crate::hosts::{self, BYTES_MODEL, MODEL};
 use crate::process::{Job, find};
 use crate::setup::apt_install;
 use crate::tally::{Tally, not_run};
@@ -44,8 +44,7 @@ const TEXTS: [Text; 3] = [
 ];
 
 pub fn step(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
-    let cli = ["build", "--release", "--package", "pagelm-cli"];
-    ctx.job("build-cli", "cargo").args(cli).run()?;
+    hosts::command_line(ctx)?;
     TEXTS.iter().try_for_each(|text| pack(ctx, text.model))?;
     tally.check(&format!("{DOC} shows the shortest program as it is"), documented(ctx));
     tally.check("clippy", clippy(ctx));

@@ -38,7 +38,7 @@ pub fn command(ctx: &Ctx, options: &Options) -> Result<()> {
     ensure!(ctx.path("examples/web/index.html").is_file(), "examples/web/index.html is missing");
     if let Some(dir) = &options.screenshot {
         let dir = std::env::current_dir()?.join(dir);
-        return drive(ctx, Browser::Chromium, &dir, options.isolate);
+        return drive(ctx, Browser::Chromium, &dir, options.isolate, None);
     }
     let server = Server::start(site(ctx, options.isolate), options.port).or_else(|error| {
         println!("{error:#}; taking a free port");
@@ -61,8 +61,15 @@ pub fn command(ctx: &Ctx, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Uses the page in a headless browser; the driver writes its PNGs to `dir`.
-pub fn drive(ctx: &Ctx, browser: Browser, dir: &Path, isolate: bool) -> Result<()> {
+/// Uses the page in a headless browser; the driver writes its PNGs to `dir`. With the command-line
+/// program at hand it also has that write the page's text.
+pub fn drive(
+    ctx: &Ctx,
+    browser: Browser,
+    dir: &Path,
+    isolate: bool,
+    command_line: Option<&Path>,
+) -> Result<()> {
     web_tools(ctx)?;
     let program = browser.find_or_install(ctx)?;
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -74,6 +81,7 @@ pub fn drive(ctx: &Ctx, browser: Browser, dir: &Path, isolate: bool) -> Result<(
         .arg(dir)
         .env("PAGELM_BROWSER", browser.name())
         .env(browser.variable(), program)
+        .env("PAGELM_CLI", command_line.unwrap_or(Path::new("")))
         .limit(300)
         .run()?;
     for line in output.stdout.lines() {

@@ -1,7 +1,7 @@
 //! The same tokens from every host: one model, a prompt, a seed, one hash.
 #![forbid(unsafe_code)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ fn hash(ids: &[u32]) -> String {
 }
 
 pub fn step(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
-    ctx.job("build-cli", "cargo").args(["build", "--release", "--package", "pagelm-cli"]).run()?;
+    command_line(ctx)?;
     dist::build(ctx)?;
     web::ship(ctx)?;
     for request in &REQUESTS {
@@ -106,6 +106,12 @@ fn others(ctx: &Ctx, request: &Request) -> Vec<(String, Result<String>)> {
         }
     }
     hosts
+}
+
+/// The command-line program, built.
+pub fn command_line(ctx: &Ctx) -> Result<PathBuf> {
+    ctx.job("build-cli", "cargo").args(["build", "--release", "--package", "pagelm-cli"]).run()?;
+    Ok(ctx.target.join("release/pagelm"))
 }
 
 fn cli(ctx: &Ctx, request: &Request) -> Result<String> {

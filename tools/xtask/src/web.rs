@@ -110,6 +110,7 @@ pub fn types(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
 pub fn browsers(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
     web_tools(ctx)?;
     ship(ctx)?;
+    let command_line = hosts::command_line(ctx)?;
     for browser in [Browser::Chromium, Browser::Firefox] {
         let name = browser.name();
         let shots = ctx.target.join("screenshots").join(name);
@@ -118,7 +119,7 @@ pub fn browsers(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
         }
         tally.check(
             &format!("{name}: the demo page, used as a visitor would"),
-            demo::drive(ctx, browser, &shots, false),
+            demo::drive(ctx, browser, &shots, false, Some(&command_line)),
         );
     }
     Ok(())
