@@ -11,8 +11,8 @@ const PLACES = {
 
 export const browserName = () => process.env.PAGELM_BROWSER || "chromium";
 
-/** Starts the browser and gives `use` a page; closes it whatever happens. */
-export async function withPage(use, name = browserName()) {
+/** Starts the browser and gives `use` a page; closes it whatever happens. `options` are puppeteer's. */
+export async function withPage(use, name = browserName(), options = {}) {
   const place = PLACES[name];
   if (!place) throw new Error(`PAGELM_BROWSER is "${name}", which is neither chromium nor firefox`);
   const [variable, usual] = place;
@@ -22,7 +22,8 @@ export async function withPage(use, name = browserName()) {
     browser: name === "firefox" ? "firefox" : "chrome",
     executablePath: process.env[variable] || usual,
     headless: true,
-    args,
+    ...options,
+    args: [...args, ...(options.args ?? [])],
   });
   try {
     const page = await browser.newPage();

@@ -4,6 +4,7 @@
 //! it does so. docs/DEVELOPING.md is the guide; `cargo xtask help` the list.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod checks;
 mod cortex_m;
 mod cpp;
@@ -88,6 +89,8 @@ enum Command {
         #[arg(long, value_name = "N")]
         functions: Option<usize>,
     },
+    /// Measure pagelm beside other engines; write tools/bench/results.json and docs/PERFORMANCE.md
+    Bench(bench::Options),
     /// Build everything the demo page needs and serve it on this machine
     Demo {
         /// Port on 127.0.0.1; 0 takes any free one
@@ -119,6 +122,7 @@ fn run(args: Args) -> anyhow::Result<bool> {
         Command::Dist => drop(dist::command(&ctx)?),
         Command::Install { prefix } => dist::install(&ctx, &prefix)?,
         Command::Sizes { check, functions } => sizes::command(&ctx, check, functions)?,
+        Command::Bench(options) => bench::command(&ctx, &options)?,
         Command::Demo { port, open, isolate, screenshot, toolchain } => {
             let options = demo::Options { port, open, isolate, screenshot, toolchain };
             demo::command(&ctx, &options)?

@@ -58,16 +58,22 @@ pub fn node(ctx: &Ctx) -> Result<String> {
 
 /// tools/web with its node_modules installed exactly as its lock file says.
 pub fn web_tools(ctx: &Ctx) -> Result<PathBuf> {
+    npm_packages(ctx, "tools/web")
+}
+
+/// A folder with a lock file, its node_modules installed exactly as that says.
+pub fn npm_packages(ctx: &Ctx, folder: &str) -> Result<PathBuf> {
     node(ctx)?;
-    let dir = ctx.path("tools/web");
-    let lock = fs::read(dir.join("package-lock.json")).context("tools/web/package-lock.json")?;
+    let dir = ctx.path(folder);
+    let lock =
+        fs::read(dir.join("package-lock.json")).context(format!("{folder}/package-lock.json"))?;
     // A copy of the lock file beside what was installed from it.
     let stamp = dir.join("node_modules/.pagelm-lock");
     if fs::read(&stamp).ok().as_deref() != Some(&lock[..]) {
         println!(
-            "installing the npm packages of tools/web/package-lock.json into tools/web/node_modules"
+            "installing the npm packages of {folder}/package-lock.json into {folder}/node_modules"
         );
-        ctx.job("npm-ci", "npm")
+        ctx.job(&format!("npm-ci-{}", folder.replace('/', "-")), "npm")
             .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
             .dir(&dir)
             .limit(900)

@@ -10,7 +10,8 @@ use crate::tally::Tally;
 use crate::toolchain::{self, Road};
 use crate::wasm::{self, Variant};
 use crate::{
-    checks, cortex_m, cpp, header, hosts, installed, native, package, rust, setup, sizes, web,
+    bench, checks, cortex_m, cpp, header, hosts, installed, native, package, rust, setup, sizes,
+    web,
 };
 
 struct Step {
@@ -57,8 +58,9 @@ const STEPS: &[Step] = &[
         run: package::step,
     },
     Step { name: "cortex-m", what: "texts on an emulated Cortex-M4", run: cortex_m::step },
+    Step { name: "bench", what: "the benchmark rig, with pagelm alone", run: bench::step },
     Step { name: "sizes", what: "budgets and the size table", run: sizes::step },
-    Step { name: "lockfiles", what: "npm's lock file", run: lockfile },
+    Step { name: "lockfiles", what: "npm's lock files", run: lockfile },
 ];
 
 pub fn list() {
@@ -156,14 +158,16 @@ fn wasm_road(ctx: &Ctx, tally: &mut Tally, road: Road, variants: &[Variant]) -> 
     Ok(())
 }
 
-/// The lock file must say what is installed, not from which machine's mirror.
+/// A lock file must say what is installed, not from which machine's mirror.
 fn lockfile(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
-    let text = std::fs::read_to_string(ctx.path("tools/web/package-lock.json"))?;
-    let result = if text.contains("\"resolved\"") {
-        Err(anyhow::anyhow!("it names a registry's host"))
-    } else {
-        Ok(())
-    };
-    tally.check("tools/web/package-lock.json names no host", result);
+    for file in ["tools/web/package-lock.json", "tools/bench/package-lock.json"] {
+        let text = std::fs::read_to_string(ctx.path(file))?;
+        let result = if text.contains("\"resolved\"") {
+            Err(anyhow::anyhow!("it names a registry's host"))
+        } else {
+            Ok(())
+        };
+        tally.check(&format!("{file} names no host"), result);
+    }
     Ok(())
 }
