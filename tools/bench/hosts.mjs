@@ -4,7 +4,6 @@ import { fileURLToPath } from "node:url";
 
 import { withPage } from "../web/browser.mjs";
 import { peakMemory, watchOthers } from "./processes.mjs";
-import { prompt } from "./protocol.mjs";
 
 const LIMIT = 300_000;
 const here = (file) => fileURLToPath(new URL(file, import.meta.url));
@@ -39,9 +38,8 @@ function inChromium(job, { address }) {
 
 async function inNode(job, { models }) {
   const others = watchOthers();
-  // Node.js 20 has relaxed SIMD behind a flag, which later ones no longer know.
-  const flags = job.engine === "roofline" && process.allowedNodeEnvironmentFlags.has("--experimental-wasm-relaxed-simd")
-    ? ["--experimental-wasm-relaxed-simd"] : [];
+  // Node.js 20's V8 has relaxed SIMD behind a flag (and its dot is wrong, so only its speed is asked).
+  const flags = job.engine === "roofline" && Number.parseInt(process.versions.v8) < 12 ? ["--experimental-wasm-relaxed-simd"] : [];
   const out = await output(process.execPath, [...flags, here("node-child.mjs"), JSON.stringify(job), models]);
   return { ...JSON.parse(/@@(.*)/.exec(out)[1]), others: others() };
 }
@@ -52,26 +50,20 @@ async function llama(job, { models, python }) {
   return { ...JSON.parse(out), others: others() };
 }
 
-/** The command line program: a text after a short prompt, then a long prompt, `runs` times each. */
+/** `pagelm bench`: texts after a short prompt, then long prompts of which the first is a warm-up. */
 async function native(job, { models, pagelm }) {
-  const { plan, shape } = job;
+  const { promptTokens, prefillTokens, decodeTokens, decodeRuns, prefillRuns } = job.plan;
   const others = watchOthers();
-  const generate = async (read, write) => {
-    const ids = prompt(read, shape.vocab).join(",");
-    const context = Math.min(256, shape.context ?? 256);
-    const args = ["generate", `${models}/${job.model}`, "--prompt-ids", ids, "--tokens", write, "--context", context, "--ignore-eos", "--json"];
-    return JSON.parse(await output(pagelm, args.map(String)));
+  const bench = async (prompt, tokens, runs) => {
+    const sizes = ["--prompt", prompt, "--tokens", tokens, "--runs", runs].map(String);
+    return JSON.parse(await output(pagelm, ["bench", `${models}/${job.model}`, ...sizes, "--json"]));
   };
-  const result = { version: job.version, decode: [], prefill: [] };
-  for (let run = 0; run < plan.decodeRuns; run++) {
-    const answer = await generate(plan.promptTokens, plan.decodeTokens + 1);
-    result.tokens = answer.ids.slice(0, plan.traceTokens + 1);
-    result.decode.push(answer.tokens_per_second);
-  }
-  for (let run = 0; run < plan.prefillRuns; run++) {
-    result.prefill.push((await generate(plan.prefillTokens, 1)).prompt_tokens_per_second);
-  }
-  return { ...result, others: others() };
+  const text = await bench(promptTokens, decodeTokens, decodeRuns);
+  const prompt = await bench(prefillTokens, 1, prefillRuns + 1);
+  return {
+    version: job.version, note: text.isa, decode: text.runs, prefill: prompt.prompt_runs.slice(1),
+    load_ms: text.load_seconds * 1000, rss_mb: text.memory_bytes / 2 ** 20, others: others(),
+  };
 }
 
 /** The result of a job; an error is one, too. */

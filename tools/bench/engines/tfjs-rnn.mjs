@@ -1,19 +1,24 @@
 // LSTM and GRU for TensorFlow.js. The weights come in ONNX' gate order and are put into Keras' (i, f, c, o and z, r, h).
 const ORDER = { lstm: [0, 2, 3, 1], gru: [0, 1, 2] };
 
-/** Of each layer: kernels as (inputs, gates x hidden), both biases, and what the fast cell joins. */
+/** Of each layer: kernels as (inputs, gates x hidden), and both biases. */
 function prepare(tf, shape, w) {
   const order = ORDER[shape.kind];
   const gates = (t) => tf.concat(order.map((i) => tf.split(t, order.length, 0)[i]), 0);
   return Array.from({ length: shape.layers }, (_, i) => {
     const [input, state] = [`W${i}`, `R${i}`].map((name) => gates(w[name]).transpose());
     const [inputBias, stateBias] = tf.split(w[`B${i}`], 2).map(gates);
-    return { input, state, inputBias, stateBias, bias: tf.add(inputBias, stateBias), joined: tf.concat([input, state], 0) };
+    return { input, state, inputBias, stateBias };
   });
 }
 
-function lstm(tf, x, [h, c], { joined, bias }) {
-  const [i, f, g, o] = tf.split(tf.fused.matMul({ a: tf.concat([x, h], 1), b: joined, bias }), 4, 1);
+/** An LSTM's product is one: both kernels joined. */
+function joined(tf, { input, state, inputBias, stateBias }) {
+  return { kernel: tf.concat([input, state], 0), bias: tf.add(inputBias, stateBias) };
+}
+
+function lstm(tf, x, [h, c], { kernel, bias }) {
+  const [i, f, g, o] = tf.split(tf.fused.matMul({ a: tf.concat([x, h], 1), b: kernel, bias }), 4, 1);
   const next = tf.add(tf.mul(tf.sigmoid(f), c), tf.mul(tf.sigmoid(i), tf.tanh(g)));
   return [tf.mul(tf.sigmoid(o), tf.tanh(next)), next];
 }
@@ -29,8 +34,10 @@ function gru(tf, x, [h], { input, inputBias, state, stateBias }) {
 
 /** The cells in operations, each step in one tidy(). */
 export function cells(tf, shape, w) {
-  const weights = prepare(tf, shape, w);
-  const cell = shape.kind === "lstm" ? lstm : gru;
+  const isLstm = shape.kind === "lstm";
+  const weights = tf.tidy(() => prepare(tf, shape, w).map((layer) => (isLstm ? joined(tf, layer) : layer)));
+  for (let i = 0; i < shape.layers; i++) tf.dispose([w[`W${i}`], w[`R${i}`], w[`B${i}`]]);
+  const cell = isLstm ? lstm : gru;
   let state = [];
 
   function step(id) {
@@ -54,7 +61,7 @@ export function cells(tf, shape, w) {
     reset() {
       tf.dispose(state);
       const zeros = () => tf.zeros([1, shape.hidden]);
-      state = weights.map(() => (shape.kind === "lstm" ? [zeros(), zeros()] : [zeros()]));
+      state = weights.map(() => (isLstm ? [zeros(), zeros()] : [zeros()]));
     },
     run(ids) {
       let logits;
@@ -81,8 +88,11 @@ export function layers(tf, shape, w) {
     }));
   }
   model.add(dense({ units: shape.vocab }));
-  const parts = prepare(tf, shape, w).flatMap(({ input, state, bias }) => [input, state, bias]);
-  model.setWeights([w.emb, ...parts, w["out.w"], w["out.b"]]);
+  tf.tidy(() => {
+    const parts = prepare(tf, shape, w).flatMap((layer) => [layer.input, layer.state, tf.add(layer.inputBias, layer.stateBias)]);
+    model.setWeights([w.emb, ...parts, w["out.w"], w["out.b"]]);
+  });
+  tf.dispose(w);
   return {
     reset: () => model.resetStates(),
     run(ids) {

@@ -21,18 +21,6 @@ const BODIES = {
   relaxed: (k) => `(local.set $a${k} (i32x4.relaxed_dot_i8x16_i7x16_add_s ${load(k)} ${Y} (local.get $a${k})))`,
 };
 
-const sum = `(i32x4.add (i32x4.dot_i16x8_s ${a[0]} ${b[0]}) (i32x4.dot_i16x8_s ${a[1]} ${b[1]}))`;
-  return `(local.set $x ${load("p", k)}) (local.set $y ${load("q", k)}) ${add("i32x4", k, sum)}`;
-}
-
-const BODIES = {
-  read: (k) => add("f32x4", k, load("p", k)),
-  f32: (k) => add("f32x4", k, `(f32x4.mul ${load("p", k)} ${load("q", k)})`),
-  dot16: (k) => add("i32x4", k, `(i32x4.dot_i16x8_s ${load("p", k)} ${load("q", k)})`),
-  dot8: extended,
-  relaxed: (k) => `(local.set $a${k} (i32x4.relaxed_dot_i8x16_i7x16_add_s ${load("p", k)} ${load("q", k)} (local.get $a${k})))`,
-};
-
 const sum = lanes.slice(1).reduce((text, k) => `(f32x4.add ${text} (local.get $a${k}))`, "(local.get $a0)");
 const functions = Object.entries(BODIES).map(([name, body]) => `
   (func (export "${name}") (param $p i32) (param $n i32) (param $r i32) (result f32)
