@@ -2,14 +2,14 @@
 import assert from "node:assert/strict";
 
 import { withPage } from "../browser.mjs";
-import { inChromium } from "./browsers.mjs";
+import { inChromium, inFirefox } from "./browsers.mjs";
 import { site } from "./site.mjs";
 
 /** As strict as it can be: no style, no picture, no frame, nothing from anywhere else. */
 const POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; base-uri 'none'; form-action 'none'";
 
 export async function strictPolicy({ dir, visited }) {
-  await visited(dir, (address) => inChromium(address), "/", { "content-security-policy": POLICY });
+  for (const browse of [inChromium, inFirefox]) await visited(dir, (address) => browse(address), "/", { "content-security-policy": POLICY });
 }
 
 /** The browser itself refuses to store: the model runs from memory, and the page is told why. */
