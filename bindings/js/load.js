@@ -30,7 +30,7 @@ export const absolute = (url) => new URL(url, globalThis.document?.baseURI ?? gl
 
 /** Bytes, a file or an answer, held against a hash. */
 async function checked(source, options, hash) {
-  const pieces = source.byteLength === undefined ? streamed(source.body ?? source.stream()) : cut(source);
+  const pieces = source.byteLength === undefined ? streamed(source.body ?? new Blob(source.stream ? [source] : []).stream()) : cut(source);
   const flow = hashed(pieces, compare(hash, source.url || source.name || "the bytes given"));
   const { status, headers } = source instanceof Response ? source : {};
   const { model, error } = await feed(flow, options, { status, headers, url: source.url || source.name || "the bytes given" });
@@ -104,10 +104,11 @@ function report({ received, resumed, fromCache, stored }) {
 }
 
 async function* streamed(body) {
-  for (const reader = body.getReader(); ; ) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    yield value;
+  const reader = body.getReader();
+  try {
+    for (let it; !(it = await reader.read()).done; ) yield it.value;
+  } finally {
+    reader.cancel().catch(() => {});
   }
 }
 

@@ -94,7 +94,7 @@ const thrown = (error) => (typeof error.code === "string" ? new PagelmError(erro
 /** Loads a model in `worker`. `source` and `wasm` are addresses in full, bytes, files or answers. */
 export async function loadRemote(worker, source, options) {
   const { signal, onProgress, wasm, where, ...rest } = options, link = new Link(worker);
-  const reader = source instanceof Response ? source.body?.getReader() : null, id = link.next();
+  const reader = source instanceof Response ? (source.body ?? new Blob([]).stream()).getReader() : null, id = link.next();
   const answer = { answer: true, url: source.url, status: source.status, type: reader && source.headers.get("content-type") };
   const on = ({ progress, want }) => {
     if (want) return pass(link, id, reader);

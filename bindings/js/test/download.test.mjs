@@ -132,6 +132,7 @@ describe("the hash", () => {
     for (const source of [BYTES, file, new Blob([file]), new Response(file)]) {
       assert.equal((await failure(loadModel(source, { integrity: wrong }))).code, "INTEGRITY");
     }
+    assert.equal((await failure(loadModel(new Response(null), { integrity: wrong }))).code, "TRUNCATED");
     // A file with something behind the model, which the engine itself would not read.
     plan.file = Buffer.concat([file, Buffer.from("tail")]);
     await fails(loadModel(url(), { integrity: hex }), "INTEGRITY", /SHA-256/);

@@ -196,6 +196,7 @@ describe("errors are the same:", () => {
     await fails(loadModel("no/such.gguf", { where: "worker" }), "NETWORK", /no\/such\.gguf.*ENOENT/);
     await fails(loadModel(new Uint8Array(100), { where: "worker" }), "BAD_MAGIC");
     await fails(loadModel(await fetch(`${server.base}/nothing`), { where: "worker" }), "HTTP", /404/);
+    await fails(loadModel(new Response(null), { where: "worker" }), "TRUNCATED", /0 of/);
     await fails(there.complete([1e9]), "BAD_TOKEN");
     await fails(there.complete("a", { temperature: -1 }), "BAD_PARAM");
   });

@@ -14,7 +14,7 @@ import { inChromium, inFirefox, inWebKit, withExtension } from "./browsers.mjs";
 import { useElement } from "./element.mjs";
 import { site } from "./site.mjs";
 import { checkSizes } from "./sizes.mjs";
-import { refusedQuota, strictPolicy } from "./special.mjs";
+import { noWorker, refusedQuota, strictPolicy } from "./special.mjs";
 
 const WANT = { greedy: "0f452fa7a70c3f84", sampled: "166b3f2a5d968e12" };
 const here = dirname(fileURLToPath(import.meta.url)), root = join(here, "../../..");
@@ -140,6 +140,7 @@ const PLACES = {
   },
   "webpack: a page built by webpack": () => bundled("webpack"),
   "esbuild: a page built by esbuild": () => bundled("esbuild"),
+  "no-worker: a worker that is forbidden or missing, in Chromium and Firefox": () => noWorker({ dir: plain(), app }),
   "quota: a cache whose quota is refused, in Chromium": () => refusedQuota({ dir: plain(), app }),
   "sizes: docs/SIZES.md tells what a page downloads of the package": checkSizes,
   "element: <pagelm-text>, used as a visitor would": () => useElement({ dir: page("element", ["element.html", "element-worker.html", "element.css"], { unbundled: true }), app, shot }),

@@ -10,13 +10,13 @@ const TYPES = {
 
 /**
  * Serves `folders`, the first that has a file wins. `drop` tells of which paths the first connection is
- * dropped, and after what share of the file. Gives the address and a way to end.
+ * dropped, and after what share of the file; `missing` is not found. Gives the address and a way to end.
  */
-export async function site(folders, headers = {}, drop = {}) {
+export async function site(folders, headers = {}, drop = {}, missing = []) {
   const server = createServer((request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, "http://here").pathname));
     const found = folders.map((folder) => join(folder, path.endsWith("/") ? `${path}index.html` : path)).find((file) => existsSync(file) && statSync(file).isFile());
-    if (!found) return response.writeHead(404, { "content-type": "text/html" }).end("<!doctype html><title>no such file</title>");
+    if (!found || missing.includes(path)) return response.writeHead(404, { "content-type": "text/html" }).end("<!doctype html><title>no such file</title>");
     const { size } = statSync(found), from = Number(/^bytes=(\d+)-$/.exec(request.headers.range)?.[1] ?? 0);
     const all = { "content-type": TYPES[extname(found)] ?? "application/octet-stream", "content-length": size - from, "accept-ranges": "bytes", ...headers };
     if (from) all["content-range"] = `bytes ${from}-${size - 1}/${size}`;

@@ -12,6 +12,31 @@ export async function strictPolicy({ dir, visited }) {
   for (const browse of [inChromium, inFirefox]) await visited(dir, (address) => browse(address), "/", { "content-security-policy": POLICY });
 }
 
+/** A worker that cannot start is an error in words, and the model still runs in the page. */
+export async function noWorker({ dir, app }) {
+  const forbidden = await site([dir, app], { "content-security-policy": `${POLICY}; worker-src 'none'` });
+  const missing = await site([dir, app], {}, {}, ["/pagelm/worker.js"]);
+  try {
+    for (const [{ address }, browser] of [forbidden, missing].flatMap((server) => ["chromium", "firefox"].map((name) => [server, name]))) {
+      await withPage(async (page) => {
+        await page.goto(`${address}/check.mjs`);
+        const told = await page.evaluate(async () => {
+          const { loadModel } = await import("./pagelm/index.js");
+          const load = (where) => loadModel("models/gpt2-basic-bytes.gguf", { where });
+          const { code, message, advice } = await load("worker").catch((error) => error);
+          return { code, message, advice, size: (await load("main")).info.fileSize };
+        });
+        assert.equal(told.code, "WORKER", told.message);
+        assert.match(told.advice, /worker\.js/);
+        assert.ok(told.message.length > 20 && told.size > 0);
+      }, browser);
+    }
+  } finally {
+    forbidden.close();
+    missing.close();
+  }
+}
+
 /** The browser itself refuses to store: the model runs from memory, and the page is told why. */
 export async function refusedQuota({ dir, app }) {
   const server = await site([dir, app]);
