@@ -16,6 +16,8 @@ import unicodedata
 import torch
 
 import charmodel
+import curve
+import loop
 
 SPELLINGS = {"’": "'", "‘": "'", "“": '"', "”": '"', "—": "--", "–": "-", "ß": "ss", "°": " degrees", "½": " 1/2", "`": "'", "_": ""}
 # Characters that the text uses less often than this are left out.
@@ -55,6 +57,8 @@ def main():
     p.add_argument("--span", type=int, default=96)
     p.add_argument("--lr", type=float, default=4e-3)
     p.add_argument("--weight-decay", type=float, default=0.01)
+    p.add_argument("--warmup", type=int, default=200)
+    p.add_argument("--clip", type=float, default=1.0)
     p.add_argument("--every", type=int, default=500)
     a = p.parse_args()
     torch.set_num_threads(1)
@@ -67,10 +71,11 @@ def main():
     model = charmodel.CharModel("gru", len(vocabulary), a.embd, a.hidden, a.dropout)
     print(f"{sum(x.numel() for x in model.parameters()):,} parameters, {len(vocabulary)} characters, {len(ids):,} to learn from", flush=True)
     a.out.mkdir(parents=True, exist_ok=True)
-    curve = charmodel.train(model, ids[:cut], ids[cut:], a, a.out / "checkpoint.pt")
+    a.decay, data = None, charmodel.Streams(ids[:cut], ids[cut:], a.batch, a.span)
+    points = loop.train(model, [charmodel.optimizer(model, a)], data, a, a.out / "checkpoint.pt", loop.cosine)
     charmodel.save(model, vocabulary, a.out, a.name, bos="\n")
     (a.out / "held-out.txt").write_text(text[cut:], encoding="utf-8")
-    charmodel.draw(curve, a.out / "curve.svg", f"{a.name}: GRU")
+    curve.draw(points, a.out / "curve.svg", f"{a.name}: GRU")
     print(charmodel.sample(model, vocabulary, "\n", 1500, 0.6, 1))
 
 

@@ -15,6 +15,8 @@ import random
 import torch
 
 import charmodel
+import curve
+import loop
 
 
 def main():
@@ -30,6 +32,8 @@ def main():
     p.add_argument("--span", type=int, default=48)
     p.add_argument("--lr", type=float, default=3e-3)
     p.add_argument("--weight-decay", type=float, default=0.01)
+    p.add_argument("--warmup", type=int, default=200)
+    p.add_argument("--clip", type=float, default=1.0)
     p.add_argument("--every", type=int, default=500)
     a = p.parse_args()
     torch.set_num_threads(1)
@@ -46,10 +50,11 @@ def main():
     model = charmodel.CharModel("rnn", len(vocabulary), a.embd, a.hidden, a.dropout)
     print(f"{sum(x.numel() for x in model.parameters()):,} parameters, {len(rest):,} names to learn from", flush=True)
     a.out.mkdir(parents=True, exist_ok=True)
-    curve = charmodel.train(model, stream, encode(held), a, a.out / "checkpoint.pt")
+    a.decay, data = None, charmodel.Streams(stream, encode(held), a.batch, a.span)
+    points = loop.train(model, [charmodel.optimizer(model, a)], data, a, a.out / "checkpoint.pt", loop.cosine)
     charmodel.save(model, vocabulary, a.out, "names", bos="\n", eos="\n")
     (a.out / "held-out.txt").write_text("".join(w + "\n" for w in held))
-    charmodel.draw(curve, a.out / "curve.svg", "names: Elman network")
+    curve.draw(points, a.out / "curve.svg", "names: Elman network")
     print(charmodel.sample(model, vocabulary, "\n", 400, 0.8, 1))
 
 
