@@ -146,7 +146,7 @@ fn pronounce(
 
 fn main() -> Result<()> {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
-    let mut dir = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/models"));
+    let mut dir = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/g2p"));
     if args.first().is_some_and(|a| a == "--models") {
         dir = args.get(1).ok_or("--models needs a folder")?.into();
         args.drain(..2);

@@ -1,4 +1,4 @@
-//! The example `g2p` and its bundled models against PyPI g2p-en, word by word.
+//! The example `g2p` and its models against PyPI g2p-en, word by word.
 #![forbid(unsafe_code)]
 
 #[path = "../examples/g2p.rs"]
@@ -14,8 +14,8 @@ const OTHERWISE: [&str; 6] =
     ["cambridge", "fortnight", "jayvianna", "languidly", "silhouettes", "voluntary"];
 
 #[test]
-fn the_bundled_models_say_what_g2p_en_says() {
-    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/models");
+fn the_models_say_what_g2p_en_says() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/g2p");
     let lines: Vec<(&str, &str)> =
         include_str!("data/g2p/words.tsv").lines().map(|l| l.split_once('\t').unwrap()).collect();
     assert!(lines.len() >= 500);

@@ -53,7 +53,7 @@ def g2p(pagelm, program, npz, tmp):
     equal = {}
     for q in FORMATS:
         for part in ("encoder", "decoder"):
-            description = shutil.copy(ROOT / f"examples/models/describe/g2p-{part}.json", tmp)
+            description = shutil.copy(ROOT / f"tests/data/g2p/g2p-{part}.json", tmp)
             run(pagelm, "convert", description, "-o", tmp / f"g2p-{part}.gguf", "-q", q)
         said = run(program, "--models", tmp, input="".join(w.split("\t")[0] + "\n" for w in words)).splitlines()
         equal[q] = sum(a == b for a, b in zip(said, words, strict=True))

@@ -89,6 +89,15 @@ def command(argv):
     return shlex.join(["python", "tools/train/" + words[0], *words[1:]])
 
 
+def plans(told):
+    """A run that was told another number of steps on its way cannot hide it."""
+    if len(told) < 2:
+        return []
+    ends = [f" --stop-at {after[0]}" for after in told[1:]] + [""]
+    parts = (f"`--steps {steps} --decay {decay}{end}`" for (_, steps, decay), end in zip(told, ends))
+    return ["| schedule | changed on the way, one after the other: " + ", ".join(parts) + " |"]
+
+
 def card(a, model, shape, amount, bundled, rows, dropped, written):
     count = sum(p.numel() for p in model.parameters())
     digest = hashlib.sha256(bundled.read_bytes()).hexdigest()
@@ -103,6 +112,7 @@ def card(a, model, shape, amount, bundled, rows, dropped, written):
         f"| trained on | `{a.text.name}`: stories sampled from stories15M (MIT, of karpathy's llama2.c) at temperature 0.75 to 1.0, top-p 0.95; a fiftieth kept back for the loss curve |",
         f"| amount | {a.steps:,} steps, {amount} |",
         f"| seed | {a.seed} |",
+        *plans(a.plans),
         f"| with | PyTorch {torch.__version__}, on a processor, {'F32' if getattr(a, 'f32', True) else 'bfloat16 products'} |",
         "| licence | MIT OR Apache-2.0, as pagelm |", "",
         "    " + command(sys.argv), "",

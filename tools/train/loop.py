@@ -38,7 +38,7 @@ def train(model, optimizers, data, a, checkpoint, schedule=rate):
     state_dict() and load_state_dict(). `a` has steps, warmup, decay, every, clip.
     """
     peaks = [[group["lr"] for group in o.param_groups] for o in optimizers]
-    step, curve = 0, []
+    step, curve, plans = 0, [], []
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location="cpu", weights_only=False)
         model.load_state_dict(saved["model"])
@@ -46,14 +46,21 @@ def train(model, optimizers, data, a, checkpoint, schedule=rate):
             optimizer.load_state_dict(state)
         data.load_state_dict(saved["data"])
         torch.set_rng_state(saved["rng"])
-        step, curve, sums = saved["step"], saved["curve"], saved["sums"]
+        step, curve, sums, plans = saved["step"], saved["curve"], saved["sums"], saved["plans"]
         print(f"goes on from step {step}", flush=True)
     else:
         sums = [0.0, 0]
 
+    # What the run was told, and from which step on; the card says it.
+    plan = (a.steps, a.decay)
+    if not plans or plans[-1][1:] != plan:
+        plans.append((step, *plan))
+    a.plans = plans
+
     def save():
         state = {"model": model.state_dict(), "optimizers": [o.state_dict() for o in optimizers],
-                 "data": data.state_dict(), "rng": torch.get_rng_state(), "step": step, "curve": curve, "sums": sums}
+                 "data": data.state_dict(), "rng": torch.get_rng_state(), "step": step, "curve": curve, "sums": sums,
+                 "plans": plans}
         part = checkpoint.with_suffix(".part")
         torch.save(state, part)
         part.replace(checkpoint)
@@ -79,7 +86,7 @@ def train(model, optimizers, data, a, checkpoint, schedule=rate):
             sums = [0.0, 0]
             show.line(f"step {step}: {curve[-1][1]:.4f} bits per token, held out {held:.4f}")
             save()
-        if stop.asked:
+        if stop.asked or step == a.stop_at:
             save()
             show.line(f"stopped at step {step}; the same command goes on from here")
             sys.exit(130)

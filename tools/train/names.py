@@ -33,6 +33,7 @@ def main():
     p.add_argument("--lr", type=float, default=3e-3)
     p.add_argument("--weight-decay", type=float, default=0.01)
     p.add_argument("--warmup", type=int, default=200)
+    p.add_argument("--stop-at", type=int, help="stop after this step, as Ctrl-C does")
     p.add_argument("--clip", type=float, default=1.0)
     p.add_argument("--every", type=int, default=500)
     a = p.parse_args()

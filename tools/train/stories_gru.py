@@ -46,6 +46,7 @@ def arguments():
     p.add_argument("--weight-decay", type=float, default=0.01)
     p.add_argument("--warmup", type=int, default=100)
     p.add_argument("--decay", type=float, default=0.4)
+    p.add_argument("--stop-at", type=int, help="stop after this step, as Ctrl-C does")
     p.add_argument("--clip", type=float, default=1.0)
     p.add_argument("--every", type=int, default=200)
     p.add_argument("--threads", type=int, default=2)

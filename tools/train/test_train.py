@@ -40,7 +40,7 @@ GRU = ["stories_gru.py", "--vocab", "192", "--embd", "32", "--hidden", "64", "--
 
 
 def settings(steps):
-    return types.SimpleNamespace(steps=steps, warmup=3, decay=0.3, clip=1.0, every=5, lr=1e-2, muon_lr=0.02, weight_decay=0.1)
+    return types.SimpleNamespace(steps=steps, warmup=3, decay=0.3, clip=1.0, every=5, stop_at=None, lr=1e-2, muon_lr=0.02, weight_decay=0.1)
 
 
 def quietly(run, *args):

@@ -24,6 +24,7 @@ mod sizes;
 mod tally;
 mod test;
 mod toolchain;
+mod train;
 mod wasm;
 mod web;
 mod weigh;

@@ -11,7 +11,7 @@ use crate::toolchain::{self, Road};
 use crate::wasm::{self, Variant};
 use crate::{
     bench, checks, cortex_m, cpp, header, hosts, installed, native, package, rust, setup, sizes,
-    web,
+    train, web,
 };
 
 struct Step {
@@ -59,6 +59,7 @@ const STEPS: &[Step] = &[
     },
     Step { name: "cortex-m", what: "texts on an emulated Cortex-M4", run: cortex_m::step },
     Step { name: "bench", what: "the benchmark rig, with pagelm alone", run: bench::step },
+    Step { name: "train", what: "the training scripts, and shortened runs", run: train::step },
     Step { name: "sizes", what: "budgets and the size table", run: sizes::step },
     Step { name: "lockfiles", what: "npm's lock files", run: lockfile },
 ];

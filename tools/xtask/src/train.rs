@@ -64,8 +64,9 @@ fn python(ctx: &Ctx) -> Result<PathBuf> {
         .arg(&folder)
         .run()?;
     let text = fs::read_to_string(ctx.path("tools/train/requirements.txt"))?;
-    let wanted =
-        text.lines().filter(|line| ["safetensors", "tokenizers"].iter().any(|p| line.starts_with(p)));
+    let wanted = text
+        .lines()
+        .filter(|line| ["safetensors", "tokenizers"].iter().any(|p| line.starts_with(p)));
     // Without what they depend on: the downloader of tokenizers is not used.
     ctx.job("train-pip", &here)
         .args(["-m", "pip", "install", "--quiet", "--no-deps"])
