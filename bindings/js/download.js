@@ -5,6 +5,8 @@ import { PagelmError } from "./advice.js";
 import { Stored } from "./cache.js";
 
 const PAUSE = 250;
+/** For its first answer a server may take its time: what starts slowly is told by the signal alone. */
+const FIRST = 2 ** 31 - 1;
 
 /** What an answer says of the file's version. Another origin's server may show less of it. */
 function versionOf({ headers, status }) {
@@ -49,6 +51,14 @@ function pause(ms, signal) {
   });
 }
 
+/** The promise's answer, unless it takes longer than a live connection would. */
+function timely(promise, ms) {
+  return new Promise((done, failed) => {
+    const timer = setTimeout(() => failed(new Error(`nothing came for ${ms / 1000} s`)), ms);
+    promise.then(done, failed).finally(() => clearTimeout(timer));
+  });
+}
+
 export class Download {
   /** Bytes that came over the network, and how often it went on after a break. */
   received = 0;
@@ -60,6 +70,7 @@ export class Download {
   #url;
   #signal;
   #retries;
+  #stall;
   #fixed;
   #at = 0;
 
@@ -69,10 +80,11 @@ export class Download {
   }
 
   /** `fixed`: the content is known by its hash, so that the server need not be asked for news. */
-  constructor(url, { signal, retries = 3, fixed = false }) {
+  constructor(url, { signal, retries = 3, stallMs = 30_000, fixed = false }) {
     this.#url = url;
     this.#signal = signal;
     this.#retries = retries;
+    this.#stall = stallMs;
     this.#fixed = fixed;
   }
 
@@ -123,7 +135,7 @@ export class Download {
     let failures = 0;
     for (let begun = this.#at > 0; ; begun = true) {
       try {
-        response ??= await request(this.#url, this.#at, this.#signal);
+        response ??= await timely(request(this.#url, this.#at, this.#signal), this.#at ? this.#stall : FIRST);
         if (response.status === 416) return;
         const now = versionOf(response);
         if (begun && version && !sameFile(version, now)) throw new Final("CHANGED", "the file changed on the server during the download");
@@ -151,7 +163,7 @@ export class Download {
     const reader = body.getReader();
     try {
       for (;;) {
-        const { value, done } = await reader.read();
+        const { value, done } = await timely(reader.read(), this.#stall);
         if (done) return;
         this.received += value.length;
         const piece = value.subarray(Math.min(skip, value.length));

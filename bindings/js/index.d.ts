@@ -24,6 +24,8 @@ export interface SharedOptions extends Omit<CoreLoadOptions, "flags"> {
   integrity?: string;
   /** How often in a row a download that breaks off is taken up again, where it ended. Default: 3. */
   retries?: number;
+  /** A download of which nothing comes for this long counts as broken off, in milliseconds. Default: 30000. */
+  stallMs?: number;
   /** Lay the session out for `embed`. */
   embedding?: boolean;
   /** Lay the session out for `attention`: 4 bytes more for each position, head and layer. */

@@ -11,16 +11,17 @@ const PIECE = 1 << 18;
 const DAMAGED = ["INTEGRITY", "CHANGED", "BAD_MAGIC", "BAD_VERSION", "CORRUPT", "BAD_VALUE", "BAD_SHAPE", "NOT_FINITE", "MISSING_KEY", "MISSING_TENSOR"];
 
 export async function loadHere(source, options = {}) {
-  const { cache, integrity, retries, where, embedding, attention, ...rest } = options;
+  const { cache, integrity, retries, stallMs, where, embedding, attention, ...rest } = options;
   rest.flags = flagsOf(options);
   const hash = integrity == null ? null : wanted(integrity);
   const url = typeof source === "string" || source instanceof URL ? absolute(source) : null;
   if (!url && !hash) return withMethods(await loadModel(source, rest), null, options);
   if (!url) return withMethods(await checked(source, rest, hash), null, options);
   const again = cache && rest.wasm instanceof Response ? { ...rest, wasm: rest.wasm.clone() } : rest;
-  const first = await fetched(url, rest, { cache, hash, retries });
+  const how = { cache, hash, retries, stallMs };
+  const first = await fetched(url, rest, how);
   // What the cache held was damaged or replaced: once more, from the server.
-  const { model, error, download } = first.again ? await fetched(url, again, { cache, hash, retries }) : first;
+  const { model, error, download } = first.again ? await fetched(url, again, how) : first;
   if (!model) throw error;
   return withMethods(model, report(download), options);
 }
@@ -38,12 +39,12 @@ async function checked(source, options, hash) {
   return model;
 }
 
-async function fetched(url, options, { cache, hash, retries }) {
+async function fetched(url, options, { cache, hash, retries, stallMs }) {
   const stop = new AbortController(), { signal } = options;
   const abort = () => stop.abort(signal.reason);
   if (signal?.aborted) abort();
   signal?.addEventListener("abort", abort);
-  const download = new Download(url, { signal: stop.signal, retries, fixed: !!hash });
+  const download = new Download(url, { signal: stop.signal, retries, stallMs, fixed: !!hash });
   const pieces = download.pieces(cache);
   const { model, error } = await feed(hash ? hashed(pieces, compare(hash, url)) : pieces, options, { url, whole: !!cache || !!hash });
   signal?.removeEventListener("abort", abort);

@@ -25,7 +25,7 @@ function route(response, { method, headers: { range } }) {
   response.writeHead(from ? 206 : 200, headers);
   if (method === "HEAD") return response.end();
   if (how.until === undefined) return response.end(bytes.subarray(from));
-  response.write(bytes.subarray(from, how.until), () => setTimeout(() => response.destroy(), 20));
+  response.write(bytes.subarray(from, how.until), () => !how.stalls && setTimeout(() => response.destroy(), 20));
 }
 
 before(async () => (server = await serve({ "/model": route })));
@@ -83,6 +83,12 @@ describe("a connection that is dropped", () => {
   test("survives a server that is busy for a moment", async () => {
     plan.answers = [{ until: eighty }, { status: 503 }];
     assert.equal((await right(await loadModel(url()))).resumed, 2);
+  });
+
+  test("or that stalls is taken up, too", async () => {
+    plan.answers = [{ until: eighty, stalls: true }];
+    assert.equal((await right(await loadModel(url(), { stallMs: 400 }))).resumed, 1);
+    assert.deepEqual(asked, ["GET", `bytes=${eighty}-`]);
   });
 
   test("is no reason to join two versions of a file", async () => {

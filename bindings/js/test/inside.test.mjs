@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { PagelmError, loadModel } from "../node.js";
 import { loadModel as loadByCore } from "../pagelm.js";
-import { LEXICON, WASM, failure, read } from "./helpers.mjs";
+import { LEXICON, SORT, WASM, failure, read } from "./helpers.mjs";
 
 const TEXT = "The model is small and the machine is old";
 const model = await loadModel(LEXICON, { embedding: true, attention: true });
@@ -15,16 +15,19 @@ function near(got, want, bound) {
 }
 
 describe("an embedding", () => {
-  test("of a whole text is the mean of those of its tokens", async () => {
-    const ids = model.tokenize(TEXT), sum = [];
-    for (let n = 1; n <= ids.length; n++) {
-      const last = await model.embed(ids.subarray(0, n), { pooling: "last" });
-      last.forEach((value, i) => (sum[i] = (sum[i] ?? 0) + value));
-    }
-    const mean = await model.embed(TEXT);
-    assert.ok(mean.length >= 32 && mean.some((value) => Math.abs(value) > 0.1), `${mean.length} numbers`);
-    near(mean, sum.map((value) => value / ids.length), 1e-5);
-  });
+  for (const kind of ["a transformer", "a recurrent network"]) {
+    test(`of a whole text is the mean of those of its tokens, in ${kind}`, async () => {
+      const it = kind === "a transformer" ? model : await loadModel(new URL("shakespeare.gguf", SORT), { embedding: true });
+      const ids = it.tokenize(TEXT), sum = [];
+      for (let n = 1; n <= ids.length; n++) {
+        const last = await it.embed(ids.subarray(0, n), { pooling: "last" });
+        last.forEach((value, i) => (sum[i] = (sum[i] ?? 0) + value));
+      }
+      const mean = await it.embed(TEXT);
+      assert.ok(mean.length >= 32 && mean.some((value) => Math.abs(value) > 0.1), `${mean.length} numbers`);
+      near(mean, sum.map((value) => value / ids.length), 1e-5);
+    });
+  }
 
   test("is the same in every build, batch and thread", async () => {
     const want = await model.embed(TEXT);

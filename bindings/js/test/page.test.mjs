@@ -111,3 +111,30 @@ test("nothing runs ahead of the reader", async () => {
   }
   await text.return();
 });
+
+test("every attribute, part, variable and event of the element is explained", () => {
+  const code = text("element.js"), style = text("element-style.js");
+  const found = (source, pattern) => [...source.matchAll(pattern)].map((match) => match[1]);
+  const named = {
+    attribute: [...found(code, /(?:getAttribute|hasAttribute|given)\("([\w-]+)"\)/g), ...found(code, /^ {2}(?:.*, )?"?([\w-]+)"?: "\w+",?$/gm),
+      ...["prompt", "placeholder", "label", "rows", "settings", "temperature", "seed", "top-p"]],
+    part: found(code, /part: "([\w-]+)"/g),
+    variable: found(style, /(--pagelm-[\w-]+)/g),
+    event: found(code, /#tell\("(\w+)"/g).map((name) => `pagelm-${name}`),
+  };
+  const pages = [text("element.d.ts"), text("../../docs/JAVASCRIPT.md").split("## The element")[1]];
+  for (const [what, names] of Object.entries(named)) {
+    assert.ok(new Set(names).size >= 5, `${what}: ${names}`);
+    for (const name of names) for (const page of pages) assert.match(page, new RegExp("[`\"]" + name + "[`\"]"), `${what} ${name}`);
+  }
+});
+
+test("docs/JAVASCRIPT.md names every option, method and code of the loader", () => {
+  const page = text("../../docs/JAVASCRIPT.md"), types = text("pagelm.d.ts") + text("index.d.ts");
+  const bodies = [...types.matchAll(/interface (?:LoadOptions|SharedOptions|WorkerLoadOptions|Sampling|FeedOptions|GenerateOptions|PredictOptions|EmbedOptions|Model)\b[^{]*\{\n(.*?)\n\}/gs)];
+  const names = bodies.flatMap(([, body]) => [...body.matchAll(/^ {2}(?:readonly )?(\w+)[?(:]/gm)].map((match) => match[1]));
+  names.push(...[...types.matchAll(/^ \* - `(\w+)`/gm)].map((match) => match[1]), "WORKER", "CHANGED", "INTEGRITY", "clearCache");
+  assert.ok(names.length > 50, `${names.length}`);
+  const missing = [...new Set(names)].filter((name) => !new RegExp(`\\b${name}\\b`).test(page));
+  assert.deepEqual(missing, ["flags"]); // for raw() alone: pagelm.d.ts says what it is
+});

@@ -42,7 +42,7 @@ export function explain(error: unknown): string {
 }
 
 export async function elsewhere(url: URL, integrity: string): Promise<string> {
-  const model: WorkerModel = await loadModel(url, { where: "worker", cache: true, integrity, retries: 5, embedding: true });
+  const model: WorkerModel = await loadModel(url, { where: "worker", cache: true, integrity, retries: 5, stallMs: 10_000, embedding: true });
   const report: DownloadReport | null = model.download;
   let text = `${report?.from} ${report?.problem ?? "stored"} ${ENGINES.simd128.href}`;
   for await (const part of model.generate("Once", { onToken: (id) => console.log(id) })) text += part;
