@@ -409,31 +409,6 @@ int32_t pagelm_model_init_packed(void *mem,
 // What `pagelm_model_probe` tells, of a model that is ready.
 int32_t pagelm_model_get_info(const pagelm_model *model, pagelm_model_info *info);
 
-// Bytes of working memory that `pagelm_model_tokenize` needs for a text of `text_len` bytes.
-size_t pagelm_tokenize_work_size(size_t text_len);
-
-// Turns a text into token ids. `work`: `pagelm_tokenize_work_size(len)` bytes at a multiple of 4,
-// free again afterwards. `flags`: PAGELM_PARSE_SPECIAL or 0. `ids` has room for `cap` of them,
-// `*n` becomes their number. With `ids` NULL and `cap` 0 they are only counted.
-int32_t pagelm_model_tokenize(const pagelm_model *model,
-                              const uint8_t *text,
-                              size_t len,
-                              uint32_t flags,
-                              void *work,
-                              size_t work_size,
-                              uint32_t *ids,
-                              size_t cap,
-                              size_t *n);
-
-// Turns token ids into text. `text` has room for `cap` bytes, `*len` becomes their number. With
-// `text` NULL and `cap` 0 they are only counted. Control tokens have no text.
-int32_t pagelm_model_detokenize(const pagelm_model *model,
-                                const uint32_t *ids,
-                                size_t n,
-                                uint8_t *text,
-                                size_t cap,
-                                size_t *len);
-
 // Bytes of memory that `pagelm_session_init` will need, told from the model file's first `len`
 // bytes, before anything is loaded. `params` may be NULL: all defaults. PAGELM_MORE: the header is
 // longer than that.
@@ -457,6 +432,14 @@ int32_t pagelm_session_init(void *mem,
                             const pagelm_session_params *params,
                             pagelm_session **session,
                             pagelm_error *error);
+
+// Empties context and queue and sets the generator to its seed again; sampling settings, biases
+// and stops stay.
+int32_t pagelm_session_reset(pagelm_session *session);
+
+// The last failure of a call that takes the session without const; code PAGELM_OK and an empty
+// text if there was none since `init` or `reset`.
+int32_t pagelm_session_last_error(const pagelm_session *session, pagelm_error *error);
 
 // Sets how tokens are chosen from here on, and sets the generator to the seed. NULL: greedy.
 int32_t pagelm_session_set_sampling(pagelm_session *session, const pagelm_sampling *sampling);
@@ -526,10 +509,6 @@ int32_t pagelm_session_top_logprobs(const pagelm_session *session,
                                     float *logprobs,
                                     size_t n);
 
-// Empties context and queue and sets the generator to its seed again; sampling settings, biases
-// and stops stay.
-int32_t pagelm_session_reset(pagelm_session *session);
-
 // Where the session stands.
 int32_t pagelm_session_get_info(const pagelm_session *session, pagelm_session_info *info);
 
@@ -545,9 +524,30 @@ int32_t pagelm_session_snapshot(pagelm_session *session, void *out, size_t cap, 
 // snapshot that does not fit is an error and leaves the session as it was.
 int32_t pagelm_session_restore(pagelm_session *session, const void *bytes, size_t n);
 
-// The last failure of a call that takes the session without const; code PAGELM_OK and an empty
-// text if there was none since `init` or `reset`.
-int32_t pagelm_session_last_error(const pagelm_session *session, pagelm_error *error);
+// Bytes of working memory that `pagelm_model_tokenize` needs for a text of `text_len` bytes.
+size_t pagelm_tokenize_work_size(size_t text_len);
+
+// Turns a text into token ids. `work`: `pagelm_tokenize_work_size(len)` bytes at a multiple of 4,
+// free again afterwards. `flags`: PAGELM_PARSE_SPECIAL or 0. `ids` has room for `cap` of them,
+// `*n` becomes their number. With `ids` NULL and `cap` 0 they are only counted.
+int32_t pagelm_model_tokenize(const pagelm_model *model,
+                              const uint8_t *text,
+                              size_t len,
+                              uint32_t flags,
+                              void *work,
+                              size_t work_size,
+                              uint32_t *ids,
+                              size_t cap,
+                              size_t *n);
+
+// Turns token ids into text. `text` has room for `cap` bytes, `*len` becomes their number. With
+// `text` NULL and `cap` 0 they are only counted. Control tokens have no text.
+int32_t pagelm_model_detokenize(const pagelm_model *model,
+                                const uint32_t *ids,
+                                size_t n,
+                                uint8_t *text,
+                                size_t cap,
+                                size_t *len);
 
 // The raw logits: `*n` = n_vocab numbers at `*logits`, in the session, until the next call that
 // changes it. `row` is 0; with PAGELM_ALL_LOGITS it counts the tokens of the last batch. A row that

@@ -56,14 +56,14 @@ impl<'a> Reserve<'a> {
     /// counting and after a failure.
     #[inline(never)]
     pub fn take<T: Pod>(&mut self, n: usize) -> &'a mut [T] {
-        let bytes = self.take_bytes(n.checked_mul(size_of::<T>()));
+        let bytes = self.take_bytes(n, size_of::<T>());
         bytemuck::try_cast_slice_mut(bytes).unwrap_or_default()
     }
 
     #[inline(never)]
-    fn take_bytes(&mut self, size: Option<usize>) -> &'a mut [u8] {
+    fn take_bytes(&mut self, n: usize, size: usize) -> &'a mut [u8] {
         let start = self.used.checked_add(ALIGN - 1).map(|end| end & !(ALIGN - 1));
-        let end = start.zip(size).and_then(|(start, size)| start.checked_add(size));
+        let end = start.zip(n.checked_mul(size)).and_then(|(start, size)| start.checked_add(size));
         let (Some(start), Some(end), None) = (start, end, self.failed) else {
             self.failed = self.failed.or(Some(Error::TooLarge));
             return &mut [];

@@ -214,6 +214,7 @@ pub enum Flaw {
     Merge,
 }
 
+#[cfg(feature = "messages")]
 impl Flaw {
     /// What is wrong, in words.
     #[must_use]
@@ -278,7 +279,16 @@ impl Error {
         }
     }
 
+    /// Writes the error as one sentence, piece by piece; its number, without
+    /// the feature `messages`.
+    #[cfg(not(feature = "messages"))]
+    pub fn write(&self, out: &mut dyn FnMut(&str)) {
+        out("error -");
+        write_number(out, self.code().unsigned_abs() as usize);
+    }
+
     /// Writes the error as one sentence, piece by piece.
+    #[cfg(feature = "messages")]
     pub fn write(&self, out: &mut dyn FnMut(&str)) {
         let (word, a, b) = self.details();
         let mut rest = line(SENTENCES, self.code().unsigned_abs() as usize - 1);
@@ -300,6 +310,7 @@ impl Error {
         }
     }
 
+    #[cfg(feature = "messages")]
     /// What to put into the sentence: a word and two numbers.
     fn details(&self) -> (&'static str, usize, usize) {
         match *self {
@@ -342,6 +353,7 @@ impl Error {
     }
 }
 
+#[cfg(feature = "messages")]
 /// The sentences, one a line in the order of the codes: one text is smaller than
 /// a table of them. Marks say what to put in: `%s` the word, `%a` and `%b` the
 /// numbers, `%l` the layer if the second number is one.
@@ -382,6 +394,7 @@ the memory of %s overlaps memory that is in use
 the memory of %s ends outside of memory
 the input is too short or too long: %a numbers, or a multiple, are needed";
 
+#[cfg(feature = "messages")]
 /// The flaws in words, likewise.
 const FLAWS: &str = "\
 an unknown type of metadata value
@@ -396,6 +409,7 @@ a token is too long
 two tokens have the same text, or are made to collide
 a merge is not of two tokens that make a third";
 
+#[cfg(feature = "messages")]
 /// The line `n` of a text, counted from 0.
 fn line(mut text: &'static str, n: usize) -> &'static str {
     for _ in 0..n {
@@ -404,6 +418,7 @@ fn line(mut text: &'static str, n: usize) -> &'static str {
     cut(text, b'\n').0
 }
 
+#[cfg(feature = "messages")]
 /// A text before the first `mark`, and after it.
 #[inline(never)]
 fn cut(text: &'static str, mark: u8) -> (&'static str, &'static str) {
@@ -432,7 +447,7 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-#[cfg(test)]
+#[cfg(all(test, feature = "messages"))]
 mod tests {
     use super::*;
     use std::string::ToString;

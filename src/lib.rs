@@ -74,6 +74,7 @@ pub mod attention;
 pub mod tensor;
 
 pub mod models;
+#[cfg(feature = "text")]
 pub mod sample;
 pub mod tokenizer;
 
@@ -84,7 +85,10 @@ pub mod capi;
 
 pub use error::{Error, Result};
 pub use kernels::Isa;
-pub use models::{Loader, Model, ModelInfo, Pooling, probe};
+#[cfg(feature = "text")]
+pub use models::Pooling;
+pub use models::{Loader, Model, ModelInfo, probe};
+#[cfg(feature = "text")]
 pub use sample::Sampling;
 pub use session::{Finish, Progress, Session, SessionInfo, SessionParams, Step, WhenFull};
 

@@ -8,6 +8,7 @@ pub(crate) fn copy<T: Copy>(dst: &mut [T], src: &[T]) {
     }
 }
 
+#[cfg(feature = "text")]
 /// Moves all but the first `n` elements to the front; what is behind them stays.
 pub(crate) fn shift_left<T: Copy>(x: &mut [T], n: usize) {
     let cells = core::cell::Cell::from_mut(x).as_slice_of_cells();
@@ -16,6 +17,7 @@ pub(crate) fn shift_left<T: Copy>(x: &mut [T], n: usize) {
     }
 }
 
+#[cfg(feature = "text")]
 /// Moves all to the back by `n`, from the last on; what falls off the end is lost.
 pub(crate) fn shift_right<T: Copy>(x: &mut [T], n: usize) {
     let cells = core::cell::Cell::from_mut(x).as_slice_of_cells();
@@ -24,6 +26,7 @@ pub(crate) fn shift_right<T: Copy>(x: &mut [T], n: usize) {
     }
 }
 
+#[cfg(feature = "text")]
 /// Exchanges two elements; places outside are left alone.
 pub(crate) fn swap<T: Copy>(x: &mut [T], a: usize, b: usize) {
     let cells = core::cell::Cell::from_mut(x).as_slice_of_cells();
@@ -36,6 +39,7 @@ pub(crate) fn swap<T: Copy>(x: &mut [T], a: usize, b: usize) {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "text")]
     #[test]
     fn shifts_keep_the_order() {
         let mut x = [1, 2, 3, 4, 5];

@@ -160,18 +160,24 @@ impl Budget {
     /// Whether nothing is left.
     #[must_use]
     pub fn is_spent(&self) -> bool {
-        self.0 == 0
+        // Only texts are written in slices.
+        cfg!(feature = "text") && self.0 == 0
     }
 
     /// How many pieces of `each` can be done, of `wanted`; at least one.
     fn pieces(&self, each: u64, wanted: usize) -> usize {
+        if !cfg!(feature = "text") {
+            return wanted;
+        }
         let affordable = self.0 / each.max(1);
         usize::try_from(affordable).unwrap_or(usize::MAX).clamp(1, wanted.max(1))
     }
 
     /// Spends.
     pub fn spend(&mut self, work: u64) {
-        self.0 = self.0.saturating_sub(work);
+        if cfg!(feature = "text") {
+            self.0 = self.0.saturating_sub(work);
+        }
     }
 }
 

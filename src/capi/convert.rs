@@ -3,10 +3,15 @@
 
 use super::guard::Guard;
 use super::types::*;
-use crate::error::{Error, Result};
+use crate::error::Error;
+#[cfg(feature = "text")]
+use crate::error::Result;
 use crate::models::ModelInfo;
+#[cfg(feature = "text")]
 use crate::sample::Sampling;
-use crate::session::{Finish, SessionInfo, SessionParams, WhenFull};
+#[cfg(feature = "text")]
+use crate::session::{Finish, SessionInfo};
+use crate::session::{SessionParams, WhenFull};
 use crate::tokenizer::Kind;
 use bytemuck::Zeroable;
 use core::ffi::c_char;
@@ -44,7 +49,9 @@ pub(super) fn model_info(info: &ModelInfo, mem_size: usize) -> pagelm_model_info
 
 /// The caller's parameters of a session.
 pub(super) fn params(g: &mut Guard, c: &pagelm_session_params) -> SessionParams {
-    g.flags(c.flags, PAGELM_ALL_LOGITS | PAGELM_EMBEDDING | PAGELM_ATTENTION);
+    // Without texts there is nothing to keep.
+    let known = PAGELM_ALL_LOGITS | PAGELM_EMBEDDING | PAGELM_ATTENTION;
+    g.flags(c.flags, if cfg!(feature = "text") { known } else { 0 });
     let when_full = match c.when_full {
         PAGELM_WHEN_FULL_STOP => WhenFull::Stop,
         PAGELM_WHEN_FULL_SLIDE => WhenFull::Slide,
@@ -64,6 +71,7 @@ pub(super) fn params(g: &mut Guard, c: &pagelm_session_params) -> SessionParams 
     }
 }
 
+#[cfg(feature = "text")]
 /// The caller's settings of the sampler.
 pub(super) fn sampling(c: &pagelm_sampling) -> Result<Sampling> {
     only(c.flags, PAGELM_IGNORE_EOS)?;
@@ -73,6 +81,7 @@ pub(super) fn sampling(c: &pagelm_sampling) -> Result<Sampling> {
     Ok(sampling)
 }
 
+#[cfg(feature = "text")]
 /// Where a session stands.
 pub(super) fn session_info(info: &SessionInfo) -> pagelm_session_info {
     let mut c = pagelm_session_info::zeroed();
@@ -91,6 +100,7 @@ pub(super) fn session_info(info: &SessionInfo) -> pagelm_session_info {
     c
 }
 
+#[cfg(feature = "text")]
 /// An error if `flags` holds bits that this build does not know.
 pub(super) fn only(flags: u32, known: u32) -> Result<()> {
     if flags & !known == 0 { Ok(()) } else { Err(Error::BadParam { name: &"flags" }) }

@@ -16,7 +16,9 @@
 use crate::arena::{ALIGN, BLOCK_ALIGN};
 use crate::error::{Error, Result, Word};
 use bytemuck::{Pod, bytes_of, bytes_of_mut};
-use core::ffi::{c_char, c_void};
+#[cfg(feature = "messages")]
+use core::ffi::c_char;
+use core::ffi::c_void;
 use core::marker::PhantomData;
 use core::{ptr, slice};
 
@@ -385,17 +387,24 @@ pub(super) fn full(error: Option<&Error>) -> pagelm_error {
     if let Some(error) = error {
         c.code = error.code();
         c.offset = error.offset() as u64;
-        let last = c.text.len() - 1;
-        // The core's sentences are ASCII: a cut does not split a character.
-        let mut free = c.text.iter_mut().take(last);
-        error.write(&mut |text| {
-            // This way around: at a text's end no free place has been taken yet.
-            for (byte, place) in text.bytes().zip(free.by_ref()) {
-                *place = byte as c_char;
-            }
-        });
+        #[cfg(feature = "messages")]
+        words(&mut c, error);
     }
     c
+}
+
+/// The sentence.
+#[cfg(feature = "messages")]
+fn words(c: &mut pagelm_error, error: &Error) {
+    let last = c.text.len() - 1;
+    // The core's sentences are ASCII: a cut does not split a character.
+    let mut free = c.text.iter_mut().take(last);
+    error.write(&mut |text| {
+        // This way around: at a text's end no free place has been taken yet.
+        for (byte, place) in text.bytes().zip(free.by_ref()) {
+            *place = byte as c_char;
+        }
+    });
 }
 
 /// The first word of a live handle: a constant mixed with the handle's own

@@ -1,11 +1,10 @@
-//! The C functions about models and text.
+//! The C functions about models.
 #![allow(non_camel_case_types)]
 #![allow(clippy::missing_safety_doc)] // one contract for all: see the module above
 
 use crate::arena::BLOCK_ALIGN;
 use crate::error::{Error, Result};
 use crate::models::{self, Loader, Model, ModelInfo};
-use crate::tokenizer::Tokenizer;
 use bytemuck::bytes_of;
 use core::ffi::{c_char, c_void};
 use core::mem::{self, offset_of};
@@ -15,8 +14,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use super::convert;
 use super::guard::{self, Block, Guard, Mark, Span};
 use super::types::{
-    PAGELM_ABI_VERSION, PAGELM_MORE, PAGELM_OK, PAGELM_PARSE_SPECIAL, pagelm_error,
-    pagelm_model_info, status_text,
+    PAGELM_ABI_VERSION, PAGELM_MORE, PAGELM_OK, pagelm_error, pagelm_model_info, status_text,
 };
 
 /// The kind of a model's mark.
@@ -353,104 +351,4 @@ pub unsafe extern "C" fn pagelm_model_get_info(
     };
     out.put(bytes_of(&convert::model_info(it.model.info(), it.mem.len())));
     PAGELM_OK
-}
-
-/// Bytes of working memory that `pagelm_model_tokenize` needs for a text of `text_len` bytes.
-#[unsafe(no_mangle)]
-pub extern "C" fn pagelm_tokenize_work_size(text_len: usize) -> usize {
-    Tokenizer::work_size(text_len).saturating_mul(size_of::<u32>())
-}
-
-/// Turns a text into token ids. `work`: `pagelm_tokenize_work_size(len)` bytes at a multiple of 4,
-/// free again afterwards. `flags`: PAGELM_PARSE_SPECIAL or 0. `ids` has room for `cap` of them,
-/// `*n` becomes their number. With `ids` NULL and `cap` 0 they are only counted.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pagelm_model_tokenize(
-    model: *const pagelm_model,
-    text: *const u8,
-    len: usize,
-    flags: u32,
-    work: *mut c_void,
-    work_size: usize,
-    ids: *mut u32,
-    cap: usize,
-    n: *mut usize,
-) -> i32 {
-    let mut g = Guard::new();
-    g.flags(flags, PAGELM_PARSE_SPECIAL);
-    // SAFETY: the header's conventions.
-    let (it, text, work, mut out, n) = unsafe {
-        let work = g.output(work.cast::<u32>(), work_size / size_of::<u32>(), &"work");
-        let (text, out) = (g.input(text, len, &"text"), g.output(ids, cap, &"ids"));
-        (ready(&mut g, model), text, work, out, g.answer(n, &"n"))
-    };
-    let Some(it) = it else { return g.stopped() };
-    let tokenize = || {
-        g.check()?;
-        let work = work.cleared(Tokenizer::work_size(len))?;
-        // Counted first: what does not fit is not begun.
-        let mut write = false;
-        loop {
-            let mut count = 0;
-            it.model.tokenizer().encode(text, flags != 0, work, &mut |id| {
-                if write {
-                    out.put(count, &[id]);
-                }
-                count += 1;
-                Ok(())
-            })?;
-            if write || ids.is_null() {
-                n.put(count);
-                return Ok(PAGELM_OK);
-            }
-            guard::fits(count, out.room())?;
-            write = true;
-        }
-    };
-    let result = tokenize();
-    g.status(result)
-}
-
-/// Turns token ids into text. `text` has room for `cap` bytes, `*len` becomes their number. With
-/// `text` NULL and `cap` 0 they are only counted. Control tokens have no text.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pagelm_model_detokenize(
-    model: *const pagelm_model,
-    ids: *const u32,
-    n: usize,
-    text: *mut u8,
-    cap: usize,
-    len: *mut usize,
-) -> i32 {
-    let mut g = Guard::new();
-    // SAFETY: the header's conventions.
-    let (it, list, mut out, len) = unsafe {
-        let (list, out) = (g.input(ids, n, &"ids"), g.output(text, cap, &"text"));
-        (ready(&mut g, model), list, out, g.answer(len, &"len"))
-    };
-    let Some(it) = it else { return g.stopped() };
-    let detokenize = || {
-        g.check()?;
-        // Counted first: what does not fit is not begun.
-        let mut write = false;
-        loop {
-            let mut size = 0;
-            for &id in list {
-                it.model.tokenizer().decode(id, &mut |bytes| {
-                    if write {
-                        out.put(size, bytes);
-                    }
-                    size += bytes.len();
-                })?;
-            }
-            if write || text.is_null() {
-                len.put(size);
-                return Ok(PAGELM_OK);
-            }
-            guard::fits(size, out.room())?;
-            write = true;
-        }
-    };
-    let result = detokenize();
-    g.status(result)
 }

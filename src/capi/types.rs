@@ -271,6 +271,7 @@ pub struct pagelm_session_info {
 }
 
 /// The statuses in words, from the highest number down; each ended by a zero byte.
+#[cfg(feature = "messages")]
 const WORDS: &str = "\
     finished\0\
     more\0\
@@ -314,6 +315,7 @@ const WORDS: &str = "\
     unknown\0";
 
 /// A status in words, ended by a zero byte; "unknown" for a number that is none.
+#[cfg(feature = "messages")]
 pub(super) fn status_text(status: i32) -> *const c_char {
     let mut before = PAGELM_FINISHED.wrapping_sub(status) as u32;
     let mut words = WORDS.as_bytes();
@@ -325,4 +327,10 @@ pub(super) fn status_text(status: i32) -> *const c_char {
         words = rest;
     }
     words.as_ptr().cast()
+}
+
+/// Without messages, no word.
+#[cfg(not(feature = "messages"))]
+pub(super) fn status_text(_: i32) -> *const c_char {
+    c"".as_ptr()
 }

@@ -24,6 +24,7 @@ mod value;
 
 pub(crate) use reader::TensorMark;
 pub use reader::{Gguf, MetadataIter, TensorInfo, TensorIter};
+pub(crate) use value::one_of;
 pub use value::{Array, Value};
 
 /// The magic of a plain file.

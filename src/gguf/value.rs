@@ -61,12 +61,10 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Which of these names the value is. (Patterns of byte strings would be
-    /// compared byte by byte, with code for each.)
-    #[inline(never)]
+    /// Which of these names the value is.
+    #[cfg(feature = "text")]
     pub(crate) fn one_of(&self, names: &[&str]) -> Option<usize> {
-        let text = self.as_str()?;
-        names.iter().position(|name| name.as_bytes() == text)
+        one_of(self.as_str()?, names)
     }
 
     /// The value as an array.
@@ -77,6 +75,13 @@ impl<'a> Value<'a> {
             _ => None,
         }
     }
+}
+
+/// Which of these names it is. (Patterns of byte strings would be compared byte
+/// by byte, with code for each.)
+#[inline(never)]
+pub(crate) fn one_of(text: &[u8], names: &[&str]) -> Option<usize> {
+    names.iter().position(|name| name.as_bytes() == text)
 }
 
 /// The type numbers of metadata values.

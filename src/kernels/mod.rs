@@ -173,14 +173,14 @@ pub fn matmul(
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128", not(feature = "_check")))]
     let isa = Isa(Set::Simd128);
     match isa.0 {
-        Set::Scalar => match w.dtype {
+        Set::Scalar => match w.dtype.known() {
             DType::F32 => scalar::f32(p),
             DType::F16 => scalar::f16(p),
             DType::Q8_0 => scalar::q8_0(p),
             DType::Q4_0 => scalar::q4_0(p),
         },
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        Set::Simd128 => match w.dtype {
+        Set::Simd128 => match w.dtype.known() {
             DType::F32 => wasm32::f32(p),
             DType::F16 => wasm32::f16(p),
             DType::Q8_0 => wasm32::q8_0(p),

@@ -130,7 +130,7 @@ fn dot4(w: [i32; 4], x: &[Quant; 4]) -> i32 {
 pub(super) fn row(dtype: DType, row: &[u8], x: Acts<'_>) -> f32 {
     let vectors = x.q.as_chunks::<BLOCK>().0.iter().zip(x.d);
     let mut acc = 0.0;
-    match dtype {
+    match dtype.known() {
         DType::F32 => {
             return row_of(row.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)), x.f);
         }

@@ -54,11 +54,12 @@ static SIZES: [&str; 5] = [
 
 impl Config {
     fn read(gguf: &Gguf<'_>) -> Result<Self> {
-        let keys = Keys::new(gguf, "gpt2.");
+        let mut keys = Keys::new(gguf, "gpt2.");
         let mut sizes = [0; 5];
         for (size, key) in sizes.iter_mut().zip(&SIZES) {
-            *size = keys.size(key)?;
+            *size = keys.size(key, None);
         }
+        keys.failed?;
         let [n_ctx, n_embd, n_head, n_layer, n_ff] = sizes;
         if !n_embd.is_multiple_of(n_head.max(1)) {
             return Err(Error::BadValue { key: &"attention.head_count" });
@@ -277,6 +278,7 @@ pub struct State<'a> {
     pub pool: &'a mut [f32],
     /// Attention's weights of the last token, (n_layer, n_head, n_ctx); empty if they are not kept.
     pub(crate) weights: &'a mut [f32],
+    n_ctx: usize,
 }
 
 impl<'a> State<'a> {
@@ -296,6 +298,7 @@ impl<'a> State<'a> {
             scratch: attention::Scratch::lay(r, shape),
             pool: &mut [],
             weights: &mut [],
+            n_ctx,
         }
     }
 
@@ -524,8 +527,7 @@ impl Run<'_, '_> {
             let n_pos = self.batch.pos + i + 1;
             s.cache.attend(self.isa, (self.layer, head), q, n_pos, &mut s.scratch, out)?;
             if i + 1 == self.batch.ids.len() {
-                let n_ctx = s.weights.len() / (self.model.config.n_layer * n_head).max(1);
-                let kept = s.weights.get_mut((self.layer * n_head + head) * n_ctx..);
+                let kept = s.weights.get_mut((self.layer * n_head + head) * s.n_ctx..);
                 slices::copy(kept.unwrap_or_default(), s.scratch.weights(n_pos));
             }
             self.budget.spend(2 * (n_pos * head_dim) as u64);

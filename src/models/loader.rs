@@ -7,14 +7,17 @@ use crate::error::{Error, Result};
 use crate::gguf::{Gguf, MAGIC_PACKED, TensorMark};
 use crate::quant::{GROUP, pack_in_place};
 
-/// While tensors arrive, the model's memory is the scratch for packing them:
-/// a group of the longest rows.
-pub(super) fn pack_scratch_size(gguf: &Gguf<'_>) -> Result<usize> {
-    if gguf.is_packed() {
-        return Ok(0);
+/// Numbers in all tensors, and the scratch to pack them: a group of the longest
+/// rows. While tensors arrive, the model's memory is that scratch.
+pub(super) fn survey(gguf: &Gguf<'_>) -> Result<(usize, usize)> {
+    let (mut n_params, mut longest) = (0usize, 0);
+    for t in gguf.tensors() {
+        n_params = n_params.saturating_add(t.rows * t.cols);
+        if t.n_dims == 2 && !gguf.is_packed() {
+            longest = longest.max(t.size / t.rows.max(1));
+        }
     }
-    let row = gguf.tensors().filter(|t| t.n_dims == 2).map(|t| t.size / t.rows.max(1)).max();
-    row.unwrap_or(0).checked_mul(GROUP).ok_or(Error::TooLarge)
+    Ok((n_params, longest.checked_mul(GROUP).ok_or(Error::TooLarge)?))
 }
 
 /// Whether a file of `size` bytes that begins at `file` holds what its header promises.

@@ -10,77 +10,31 @@ pub mod gpt2;
 #[cfg(feature = "rnn")]
 pub mod rnn;
 
+mod keys;
 mod loader;
+#[cfg(feature = "text")]
 mod pool;
 
 pub use loader::Loader;
+#[cfg(feature = "text")]
 pub use pool::Pooling;
 
 #[cfg(not(any(feature = "gpt2", feature = "rnn")))]
 compile_error!("a build without any architecture runs nothing: enable `gpt2` or `rnn`");
 
 use crate::arena::Reserve;
-use crate::error::{Error, NO_LAYER, Result, Word};
-use crate::gguf::Gguf;
+use crate::error::{Error, NO_LAYER, Result};
+use crate::gguf::{Gguf, one_of};
 use crate::kernels::Isa;
 use crate::tensor::Budget;
 use crate::tokenizer::{Kind, Tokenizer};
 use bytemuck::{Pod, Zeroable};
 #[cfg(feature = "gpt2")]
 use gpt2::Gpt2;
-use loader::{check_file, pack_scratch_size};
+use keys::{Keys, number};
+use loader::{check_file, survey};
 #[cfg(feature = "rnn")]
 use rnn::Rnn;
-
-/// Reads an architecture's metadata, keys without their prefix.
-pub(crate) struct Keys<'g, 'a> {
-    gguf: &'g Gguf<'a>,
-    prefix: &'static str,
-}
-
-impl<'g, 'a> Keys<'g, 'a> {
-    fn new(gguf: &'g Gguf<'a>, prefix: &'static str) -> Self {
-        Self { gguf, prefix }
-    }
-
-    #[cfg(feature = "rnn")]
-    fn prefix(&self) -> &'static str {
-        self.prefix
-    }
-
-    #[cfg(feature = "rnn")]
-    fn has(&self, key: &str) -> bool {
-        self.get(key).is_some()
-    }
-
-    fn get(&self, key: &str) -> Option<crate::gguf::Value<'a>> {
-        let mine = |name: &[u8]| {
-            name.strip_prefix(self.prefix.as_bytes()).is_some_and(|rest| rest == key.as_bytes())
-        };
-        self.gguf.metadata().find(|(name, _)| mine(name)).map(|(_, value)| value)
-    }
-
-    /// A size: at least 1, and small enough that products of two fit an address.
-    fn size(&self, key: Word) -> Result<usize> {
-        const MAX: u64 = 1 << 24;
-        let value = self.get(key).ok_or(Error::MissingKey { key })?;
-        let size =
-            value.as_u64().filter(|n| (1..=MAX).contains(n)).ok_or(Error::BadValue { key })?;
-        Ok(size as usize)
-    }
-
-    /// A finite number.
-    #[cfg(feature = "gpt2")]
-    fn number(&self, key: Word) -> Result<f32> {
-        let value = self.get(key).ok_or(Error::MissingKey { key })?;
-        let number = value.as_f64().map(|v| v as f32).filter(|v| v.is_finite());
-        number.ok_or(Error::BadValue { key })
-    }
-
-    fn text(&self, key: &str) -> Option<&'a [u8]> {
-        self.get(key).and_then(|value| value.as_str())
-    }
-}
 
 /// What the header of a file says.
 #[derive(Clone, Copy, Debug)]
@@ -154,15 +108,11 @@ fn lay<'a>(r: &mut Reserve<'a>, gguf: &Gguf<'a>) -> Result<(Net<'a>, Tokenizer<'
         }
         None => return Err(Error::MissingKey { key: &"general.architecture" }),
     };
-    let net = match name {
+    let net = match one_of(name, &["rnn", "gru", "lstm", "gpt2"]) {
         #[cfg(feature = "gpt2")]
-        b"gpt2" => Net::Gpt2(Gpt2::lay(r, gguf)?),
+        Some(3) => Net::Gpt2(Gpt2::lay(r, gguf)?),
         #[cfg(feature = "rnn")]
-        b"rnn" => Net::Rnn(Rnn::lay(r, gguf, "rnn.")?),
-        #[cfg(feature = "rnn")]
-        b"gru" => Net::Rnn(Rnn::lay(r, gguf, "gru.")?),
-        #[cfg(feature = "rnn")]
-        b"lstm" => Net::Rnn(Rnn::lay(r, gguf, "lstm.")?),
+        Some(cell) if cell < 3 => Net::Rnn(Rnn::lay(r, gguf, cell)?),
         _ => return Err(Error::UnsupportedArch { offset }),
     };
     let tokenizer = Tokenizer::lay(r, gguf)?;
@@ -188,6 +138,7 @@ pub enum State<'a> {
 }
 
 /// For what [`Keep`] did not ask for.
+#[cfg(feature = "text")]
 pub(crate) const NOT_KEPT: Error = Error::Unsupported { what: &"what the session does not keep" };
 
 /// What a session keeps besides what it needs.
@@ -211,6 +162,7 @@ pub enum Whole {
 }
 
 /// A batch of tokens to run.
+#[cfg(feature = "text")]
 #[derive(Clone, Copy)]
 pub struct Batch<'b> {
     /// The tokens.
@@ -241,6 +193,7 @@ pub struct Model<'a> {
     info: ModelInfo,
     isa: Isa,
     /// Tells models apart, so that a snapshot is not restored under another one.
+    #[cfg(feature = "text")]
     fingerprint: u64,
 }
 
@@ -281,12 +234,19 @@ impl<'a> Model<'a> {
 
     fn with(r: &mut Reserve<'a>, gguf: &Gguf<'a>) -> Result<Self> {
         let (net, tokenizer) = lay(r, gguf)?;
-        let info = net.info(gguf, &tokenizer, r.finish()?.max(pack_scratch_size(gguf)?));
+        let (n_params, scratch) = survey(gguf)?;
+        let info = net.info(gguf, &tokenizer, (r.finish()?.max(scratch), n_params));
         if tokenizer.n_vocab() > info.n_vocab as usize {
             return Err(Error::BadShape { name: &"token_embd.weight", layer: NO_LAYER });
         }
-        let fingerprint = fingerprint(gguf);
-        Ok(Self { net, tokenizer, info, isa: Isa::detect(), fingerprint })
+        Ok(Self {
+            net,
+            tokenizer,
+            info,
+            isa: Isa::detect(),
+            #[cfg(feature = "text")]
+            fingerprint: fingerprint(gguf),
+        })
     }
 
     /// What the header said.
@@ -301,6 +261,15 @@ impl<'a> Model<'a> {
         &self.tokenizer
     }
 
+    /// An error if the model takes no such token.
+    pub(crate) fn check_id(&self, id: u32) -> Result<()> {
+        match self.info.n_vocab {
+            0 => Err(Error::Unsupported { what: &"tokens for a model of vectors; use predict" }),
+            n_vocab if id < n_vocab => Ok(()),
+            _ => Err(Error::BadToken { id }),
+        }
+    }
+
     /// The instruction set in use.
     #[must_use]
     pub fn isa(&self) -> Isa {
@@ -312,6 +281,7 @@ impl<'a> Model<'a> {
         self.isa = isa;
     }
 
+    #[cfg(feature = "text")]
     pub(crate) fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
@@ -340,6 +310,7 @@ impl<'a> Model<'a> {
 
     /// Whether each token has a place in the context, of which there are only
     /// so many. A recurrent network has none: it never fills up.
+    #[cfg(feature = "text")]
     pub(crate) fn has_positions(&self) -> bool {
         match &self.net {
             #[cfg(feature = "gpt2")]
@@ -369,8 +340,10 @@ impl<'a> Model<'a> {
         keep: Keep,
     ) -> State<'s> {
         let _ = n_ctx; // a recurrent network has no use for it
-        let n_hidden = self.info.n_hidden as usize;
-        let n_pool = if keep.embedding { pool::len(n_hidden) } else { 0 };
+        #[cfg(feature = "text")]
+        let n_pool = if keep.embedding { pool::len(self.info.n_hidden as usize) } else { 0 };
+        #[cfg(not(feature = "text"))]
+        let (n_pool, _) = (0, keep);
         match &self.net {
             #[cfg(feature = "gpt2")]
             Net::Gpt2(net) => {
@@ -385,6 +358,7 @@ impl<'a> Model<'a> {
     }
 
     /// The embedding of what was worked through.
+    #[cfg(feature = "text")]
     pub(crate) fn embedding<'s>(
         &self,
         state: &'s State<'_>,
@@ -419,6 +393,7 @@ impl<'a> Model<'a> {
     }
 
     /// Runs a batch of tokens on from `cursor`; see [`Gpt2::forward`] and [`Rnn::forward`].
+    #[cfg(feature = "text")]
     pub(crate) fn forward(
         &self,
         state: &mut State<'_>,
@@ -447,6 +422,7 @@ impl<'a> Model<'a> {
     }
 }
 
+#[cfg(feature = "text")]
 impl State<'_> {
     /// Visits all that the first `n` positions left behind, for snapshots.
     pub(crate) fn visit_used(&mut self, n: usize, visit: &mut dyn FnMut(&mut [f32])) {
@@ -475,7 +451,12 @@ impl State<'_> {
 }
 
 impl Net<'_> {
-    fn info(&self, gguf: &Gguf<'_>, tokenizer: &Tokenizer<'_>, model_mem_size: usize) -> ModelInfo {
+    fn info(
+        &self,
+        gguf: &Gguf<'_>,
+        tokenizer: &Tokenizer<'_>,
+        (model_mem_size, n_params): (usize, usize),
+    ) -> ModelInfo {
         let common = ModelInfo {
             arch: [0; 16],
             name: padded(gguf.get("general.name").and_then(|v| v.as_str()).unwrap_or_default()),
@@ -491,7 +472,7 @@ impl Net<'_> {
             header_size: gguf.data_start(),
             file_size: gguf.file_size(),
             model_mem_size,
-            n_params: gguf.tensors().map(|t| t.rows * t.cols).sum(),
+            n_params,
             work_per_token: 0,
             n_input: 0,
             n_output: 0,
@@ -524,7 +505,7 @@ impl Net<'_> {
                     n_ctx: config.n_ctx as u32,
                     n_embd: config.n_input as u32,
                     n_layer: config.n_layer as u32,
-                    work_per_token: net.work_per_step(gguf).div_ceil(Budget::UNIT),
+                    work_per_token: net.work_per_step(common.n_params).div_ceil(Budget::UNIT),
                     n_input: if config.n_vocab > 0 { 0 } else { config.n_input as u32 },
                     n_output: config.n_output as u32,
                     n_state: config.n_state as u32,
@@ -534,13 +515,6 @@ impl Net<'_> {
             }
         }
     }
-}
-
-/// A number in decimal digits, as tensor names hold it.
-fn number(digits: &[u8]) -> Option<usize> {
-    let short = (1..=8).contains(&digits.len());
-    let add = |n: usize, d: &u8| d.is_ascii_digit().then(|| n * 10 + usize::from(*d - b'0'));
-    short.then(|| digits.iter().try_fold(0, add)).flatten()
 }
 
 fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
@@ -553,6 +527,7 @@ fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
 }
 
 /// FNV-1a over the tensor descriptions: names, shapes, types and places.
+#[cfg(feature = "text")]
 fn fingerprint(gguf: &Gguf<'_>) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325u64;
     let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);

@@ -55,7 +55,7 @@ impl DType {
     pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::Q8_0, Self::Q4_0];
 
     pub(crate) fn traits(self) -> &'static Traits {
-        match self {
+        match self.known() {
             Self::F32 => &f32::TRAITS,
             Self::F16 => &f16::TRAITS,
             Self::Q8_0 => &q8_0::TRAITS,
@@ -63,10 +63,18 @@ impl DType {
         }
     }
 
+    /// Itself; without the feature `quant` there is F32 alone, and this says so
+    /// to the compiler.
+    #[inline(always)]
+    pub(crate) fn known(self) -> Self {
+        if cfg!(feature = "quant") { self } else { Self::F32 }
+    }
+
     /// The format of a ggml type number, if it is one of these.
     #[must_use]
     pub fn from_ggml(ggml_type: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|dtype| *dtype as u32 == ggml_type)
+        let known = if cfg!(feature = "quant") { &Self::ALL[..] } else { &[Self::F32] };
+        known.iter().copied().find(|dtype| *dtype as u32 == ggml_type)
     }
 
     /// The format of a name such as `q8_0`.
@@ -146,7 +154,7 @@ fn check_row(dtype: DType, cols: usize, bytes: usize) -> Result<()> {
 
 /// Whether the numbers (or scales) stored in a row are all finite.
 pub(crate) fn row_is_finite(dtype: DType, row: &[u8]) -> bool {
-    match dtype {
+    match dtype.known() {
         DType::F32 => {
             let numbers = row.as_chunks::<4>().0;
             numbers.iter().all(|b| core::primitive::f32::from_le_bytes(*b).is_finite())

@@ -1,9 +1,14 @@
 //! What a session is made with, and what it answers.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "text")]
 use super::stops;
+#[cfg(feature = "text")]
 use crate::error::{Error, Result};
-use crate::models::{Keep, Model, Whole};
+#[cfg(feature = "text")]
+use crate::models::Keep;
+use crate::models::{Model, Whole};
+#[cfg(feature = "text")]
 use crate::tokenizer::Kind;
 
 /// What to do when the context holds no further token.
@@ -42,12 +47,24 @@ pub struct SessionParams {
 }
 
 impl SessionParams {
+    /// Steps worked on together, of `n_ctx` at most.
+    pub(super) fn n_batch(&self, model: &Model<'_>, n_ctx: usize) -> usize {
+        let or = |default| if self.n_batch == 0 { default } else { self.n_batch as usize };
+        match model.whole_input() {
+            Whole::No => or(16).min(n_ctx),
+            Whole::AtMost(steps) => or(steps),
+            Whole::Exactly(steps) => steps,
+        }
+    }
+
+    #[cfg(feature = "text")]
     pub(super) fn keep(&self) -> Keep {
         Keep { embedding: self.embedding, attention: self.attention }
     }
 }
 
 /// [`SessionParams`] with nothing left open.
+#[cfg(feature = "text")]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
     pub n_vocab: usize,
@@ -58,6 +75,7 @@ pub(super) struct Sizes {
     pub text: usize,
 }
 
+#[cfg(feature = "text")]
 impl Sizes {
     pub fn new(model: &Model<'_>, params: &SessionParams) -> Result<Self> {
         let info = model.info();
@@ -66,11 +84,7 @@ impl Sizes {
         if model.has_positions() && n_ctx > info.n_ctx as usize {
             return Err(Error::BadParam { name: &"n_ctx" });
         }
-        let n_batch = match model.whole_input() {
-            Whole::No => or(params.n_batch, 16).min(n_ctx),
-            Whole::AtMost(steps) => or(params.n_batch, steps),
-            Whole::Exactly(steps) => steps,
-        };
+        let n_batch = params.n_batch(model, n_ctx);
         let max_text = match model.tokenizer().kind() {
             Kind::None => 0,
             _ => or(params.max_text, (8 * n_ctx).max(256)),

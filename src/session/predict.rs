@@ -3,9 +3,15 @@
 #![forbid(unsafe_code)]
 
 use super::Session;
+#[cfg(not(feature = "text"))]
+use super::SessionParams;
+#[cfg(not(feature = "text"))]
+use crate::arena::Reserve;
 use crate::error::{Error, Result};
 use crate::models::rnn::{Batch, Input, Rnn};
 use crate::models::{Cursor, State, Whole, rnn};
+#[cfg(not(feature = "text"))]
+use crate::models::{Keep, Model};
 use crate::slices;
 use crate::tensor::Budget;
 
@@ -75,7 +81,7 @@ impl<'m> Session<'m> {
     /// The same, and [`Error::BadToken`].
     pub fn predict_ids(&mut self, ids: &[u32], how: Predict, out: &mut [f32]) -> Result<usize> {
         self.rnn()?;
-        ids.iter().try_for_each(|&id| self.check_id(id))?;
+        ids.iter().try_for_each(|&id| self.model.check_id(id))?;
         self.predict_steps(Input::Ids(ids), ids.len(), how, out)
     }
 
@@ -91,9 +97,8 @@ impl<'m> Session<'m> {
         let need = self.predict_len(n, how.every_step)?;
         let too_small = Error::BufferTooSmall { need };
         let out = out.get_mut(..need).ok_or(too_small)?;
-        // A batch of fed tokens begins anew behind this, and logits were of another state.
-        (self.head.batch, self.head.logits_rows) = (0, 0);
-        let (isa, most) = (self.model.isa(), self.sizes.n_batch);
+        self.forget_batch();
+        let (isa, most) = (self.model.isa(), self.n_batch());
         let state = self.rnn_state()?;
         if !how.stateful {
             net.reset(state);
@@ -118,7 +123,7 @@ impl<'m> Session<'m> {
             at += steps;
             written += (steps - from) * net.config().n_output;
         }
-        self.head.n_evaluated += n as u64;
+        self.count(n);
         let finite = out.iter().chain(self.read_state()?).all(|v| v.is_finite());
         if finite { Ok(need) } else { Err(Error::Overflow) }
     }
@@ -131,7 +136,7 @@ impl<'m> Session<'m> {
         }
         match self.model.whole_input() {
             Whole::Exactly(steps) if n != steps => bad(steps),
-            Whole::AtMost(_) if n > self.sizes.n_batch => bad(self.sizes.n_batch),
+            Whole::AtMost(_) if n > self.n_batch() => bad(self.n_batch()),
             _ if n == 0 => bad(1),
             _ => Ok(()),
         }
@@ -175,8 +180,57 @@ impl<'m> Session<'m> {
         if !state.iter().all(|v| v.is_finite()) {
             return Err(Error::BadParam { name: &"state" });
         }
-        (self.head.batch, self.head.logits_rows) = (0, 0);
+        self.forget_batch();
         slices::copy(self.rnn_state()?.kept, state);
         Ok(())
     }
+}
+
+/// What a session for texts has besides.
+#[cfg(feature = "text")]
+impl Session<'_> {
+    fn n_batch(&self) -> usize {
+        self.sizes.n_batch
+    }
+
+    /// A batch of fed tokens begins anew, and logits were of another state.
+    fn forget_batch(&mut self) {
+        (self.head.batch, self.head.logits_rows) = (0, 0);
+    }
+
+    fn count(&mut self, n: usize) {
+        self.head.n_evaluated += n as u64;
+    }
+}
+
+#[cfg(not(feature = "text"))]
+impl<'m> Session<'m> {
+    /// The one layout of a session's memory.
+    pub(super) fn lay(
+        r: &mut Reserve<'m>,
+        model: &'m Model<'m>,
+        params: &SessionParams,
+    ) -> Result<Self> {
+        let n_batch = params.n_batch(model, usize::MAX);
+        let state = model.lay_state(r, 0, n_batch, Keep::default());
+        Ok(Self { model, n_batch, state })
+    }
+
+    /// Puts the state to what a sequence begins with.
+    pub(super) fn begin(&mut self) {
+        self.model.reset_state(&mut self.state);
+    }
+
+    /// Puts the state to what a sequence begins with.
+    pub fn reset(&mut self) {
+        self.begin();
+    }
+
+    fn n_batch(&self) -> usize {
+        self.n_batch
+    }
+
+    fn forget_batch(&mut self) {}
+
+    fn count(&mut self, _: usize) {}
 }

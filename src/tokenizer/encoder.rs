@@ -1,6 +1,7 @@
 //! The tokenizer itself: encode, decode, and what the file says about its tokens.
 #![forbid(unsafe_code)]
 
+use super::Kind;
 use super::bpe::{Merges, WORK_PER_BYTE, merge};
 use super::pieces::{ByteSet, has, longest};
 use super::pretokenize::Pre;
@@ -8,18 +9,6 @@ use super::spelling::byte_of;
 use super::unicode::first_char;
 use super::vocab::{NONE, Vocab, at, kind, set};
 use crate::error::{Error, Result};
-
-/// The kinds of tokenizer, in the C ABI's numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Kind {
-    /// The file holds none: the model takes ids only.
-    None = 0,
-    /// Byte-level byte pair encoding.
-    Bpe = 1,
-    /// The longest piece first: vocabularies of bytes, characters, words.
-    Pieces = 2,
-}
 
 impl Kind {
     /// Whether it is byte pair encoding; a build without it knows that it never is.

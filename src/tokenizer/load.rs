@@ -1,8 +1,9 @@
 //! From a GGUF's metadata to a [`Tokenizer`]: counts, checks, fills the tables.
 #![forbid(unsafe_code)]
 
+use super::Kind;
 use super::bpe::{self, Merges};
-use super::encoder::{Kind, Tokenizer};
+use super::encoder::Tokenizer;
 use super::pieces::{self, MAX_PIECE};
 use super::pretokenize::Pre;
 use super::spelling::byte_of;

@@ -12,14 +12,40 @@
 //! (`inline(never)`): each copy is bytes that a page downloads.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "text")]
 mod bpe;
+#[cfg(feature = "text")]
 mod encoder;
+#[cfg(feature = "text")]
 mod load;
+#[cfg(not(feature = "text"))]
+mod none;
+#[cfg(feature = "text")]
 mod pieces;
+#[cfg(feature = "text")]
 mod pretokenize;
+#[cfg(feature = "text")]
 mod spelling;
+#[cfg(feature = "text")]
 mod unicode;
+#[cfg(feature = "text")]
 mod unicode_table;
+#[cfg(feature = "text")]
 mod vocab;
 
-pub use encoder::{Kind, Tokenizer};
+#[cfg(feature = "text")]
+pub use encoder::Tokenizer;
+#[cfg(not(feature = "text"))]
+pub use none::Tokenizer;
+
+/// The kinds of tokenizer, in the C ABI's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The file holds none: the model takes ids only.
+    None = 0,
+    /// Byte-level byte pair encoding.
+    Bpe = 1,
+    /// The longest piece first: vocabularies of bytes, characters, words.
+    Pieces = 2,
+}

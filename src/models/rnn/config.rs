@@ -1,8 +1,9 @@
 //! What the metadata says: the cell, its conventions, the widths.
 #![forbid(unsafe_code)]
 
+use super::tensors::{AFTER, BEFORE, parts};
 use crate::error::{Error, NO_LAYER, Result, Word};
-use crate::gguf::{Array, Gguf, Value};
+use crate::gguf::{Array, Gguf, Value, one_of};
 use crate::models::{Keys, Whole};
 use crate::tensor::Activation;
 
@@ -97,27 +98,25 @@ pub struct Config {
 
 impl Config {
     /// Reads the metadata, and of the tensors the shapes that it leaves open.
-    pub(super) fn read(gguf: &Gguf<'_>, keys: &Keys<'_, '_>) -> Result<Self> {
+    pub(super) fn read(gguf: &Gguf<'_>, keys: &mut Keys<'_, '_>) -> Result<Self> {
         let is_rnn = keys.prefix().starts_with('r');
         let candidate: Word = if is_rnn { &"activation" } else { &"candidate_activation" };
-        if !keys.has("block_count") {
-            return Err(Error::MissingKey { key: &"block_count" });
-        }
-        let n_layer = count(keys, &"block_count")?;
+        let n_layer = count(keys, &"block_count", None);
         let is_vectors = keys.has("input_length");
         let mut config = Self {
-            cell: cell(keys, n_layer)?,
-            candidate: activation(keys, candidate, Activation::Tanh)?,
-            recurrent: activation(keys, &"recurrent_activation", Activation::Sigmoid)?,
+            cell: cell(keys, n_layer),
+            candidate: activation(keys, candidate, Activation::Tanh),
+            recurrent: activation(keys, &"recurrent_activation", Activation::Sigmoid),
             n_vocab: 0,
-            n_input: keys.size(if is_vectors { &"input_length" } else { &"embedding_length" })?,
+            n_input: keys
+                .size(if is_vectors { &"input_length" } else { &"embedding_length" }, None),
             n_output: 0,
-            n_ctx: if keys.has("context_length") { keys.size(&"context_length")? } else { 1024 },
+            n_ctx: keys.size(&"context_length", Some(1024)),
             n_layer,
-            n_input_dense: count(keys, &"input_dense_count")?,
-            n_dense: count(keys, &"dense_count")?,
+            n_input_dense: count(keys, &"input_dense_count", Some(0)),
+            n_dense: count(keys, &"dense_count", Some(0)),
             bidirectional: false,
-            flatten: if keys.has("flatten_steps") { keys.size(&"flatten_steps")? } else { 0 },
+            flatten: keys.size(&"flatten_steps", Some(0)),
             n_state: 0,
             widest: 0,
             widest_gates: 0,
@@ -127,14 +126,15 @@ impl Config {
         // A gate has to stay in 0..=1.
         use Activation::{HardSigmoid, HardSigmoid6, Sigmoid};
         if !matches!(config.recurrent, Sigmoid | HardSigmoid | HardSigmoid6) {
-            return Err(Error::BadValue { key: &"recurrent_activation" });
+            keys.fail(Error::BadValue { key: &"recurrent_activation" });
         }
         if is_vectors && keys.has("embedding_length") {
-            return Err(Error::BadValue { key: &"input_length" });
+            keys.fail(Error::BadValue { key: &"input_length" });
         }
         if config.flatten > 0 && config.n_dense == 0 {
-            return Err(Error::BadValue { key: &"flatten_steps" });
+            keys.fail(Error::BadValue { key: &"flatten_steps" });
         }
+        keys.failed?;
         config.read_shapes(gguf)?;
         if is_vectors {
             config.n_vocab = 0;
@@ -157,11 +157,14 @@ impl Config {
         self.n_hidden = self.n_input;
         for info in gguf.tensors() {
             u32::try_from(info.rows).map_err(|_| Error::TooLarge)?;
-            if info.name == b"token_embd.weight" {
+            if one_of(info.name, &["token_embd.weight"]).is_some() {
                 self.n_vocab = info.rows;
             }
-            let Some((kind, n, b"weight")) = super::tensors::parts(info.name) else { continue };
-            let (before, after) = (kind == b"input_dense", kind == b"dense");
+            let Some((kind, n, rest)) = parts(info.name) else { continue };
+            if one_of(rest, &["weight"]).is_none() {
+                continue;
+            }
+            let (before, after) = (kind == BEFORE, kind == AFTER);
             if before && n + 1 == self.n_input_dense {
                 self.n_hidden = info.rows;
             }
@@ -209,35 +212,35 @@ impl Config {
     }
 }
 
-/// A number of layers; 0 if nothing is said.
-fn count(keys: &Keys<'_, '_>, key: Word) -> Result<usize> {
-    let n = keys.get(key).map_or(Some(0), |value| value.as_u64());
-    n.filter(|n| *n <= MAX_LAYERS as u64).map(|n| n as usize).ok_or(Error::BadValue { key })
+/// A number of layers.
+fn count(keys: &mut Keys<'_, '_>, key: Word, absent: Option<usize>) -> usize {
+    keys.whole(key, (0, MAX_LAYERS as u64), absent)
 }
 
 /// The cell that the architecture names, with its conventions.
-fn cell(keys: &Keys<'_, '_>, n_layer: usize) -> Result<Cell> {
+fn cell(keys: &mut Keys<'_, '_>, n_layer: usize) -> Cell {
     let (order, cell): (&[u8], _) = match keys.prefix().as_bytes() {
         [b'l', ..] => (b"ifgo", Cell::Lstm),
         [b'g', ..] => (b"rzn", Cell::Gru { reset_after: true }),
-        _ => (b"", Cell::Elman),
+        _ => return Cell::Elman,
     };
-    if n_layer == 0 || cell == Cell::Elman {
-        return Ok(cell);
+    if n_layer == 0 {
+        return cell;
     }
     match keys.text("gate_order") {
-        None => return Err(Error::MissingKey { key: &"gate_order" }),
         Some(stated) if stated == order => {}
-        Some(_) => return Err(Error::BadValue { key: &"gate_order" }),
+        Some(_) => keys.fail(Error::BadValue { key: &"gate_order" }),
+        None => keys.fail(Error::MissingKey { key: &"gate_order" }),
     }
     if cell == Cell::Lstm {
-        return Ok(cell);
+        return cell;
     }
     match keys.get("reset_after").map(|value| value.as_bool()) {
-        Some(Some(reset_after)) => Ok(Cell::Gru { reset_after }),
-        Some(None) => Err(Error::BadValue { key: &"reset_after" }),
-        None => Err(Error::MissingKey { key: &"reset_after" }),
+        Some(Some(reset_after)) => return Cell::Gru { reset_after },
+        Some(None) => keys.fail(Error::BadValue { key: &"reset_after" }),
+        None => keys.fail(Error::MissingKey { key: &"reset_after" }),
     }
+    cell
 }
 
 /// The names of functions in the file. [`SOFTMAX`], the last, is not one of each element.
@@ -266,10 +269,13 @@ fn place(name: Option<&[u8]>) -> Option<u32> {
     FUNCTIONS.iter().position(same).map(|place| place as u32)
 }
 
-fn activation(keys: &Keys<'_, '_>, key: Word, default: Activation) -> Result<Activation> {
-    let Some(value) = keys.get(key) else { return Ok(default) };
+fn activation(keys: &mut Keys<'_, '_>, key: Word, absent: Activation) -> Activation {
+    let Some(value) = keys.get(key) else { return absent };
     let place = place(value.as_str()).filter(|place| *place != SOFTMAX);
-    place.map(function).ok_or(Error::BadValue { key })
+    if place.is_none() {
+        keys.fail(Error::BadValue { key });
+    }
+    place.map_or(absent, function)
 }
 
 /// An array that, if it is there, has `n` elements.

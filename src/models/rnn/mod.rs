@@ -38,13 +38,14 @@ pub struct Rnn<'a> {
 
 impl<'a> Rnn<'a> {
     /// Lays out the table of tensors and, once carved, binds them by name.
-    /// `prefix` is the architecture's name and a dot.
+    /// `cell` is the architecture's place among `rnn`, `gru`, `lstm`.
     ///
     /// # Errors
     /// What the file lacks, or what in it does not fit.
-    pub fn lay(r: &mut Reserve<'a>, gguf: &Gguf<'a>, prefix: &'static str) -> Result<Self> {
-        let keys = Keys::new(gguf, prefix);
-        let config = Config::read(gguf, &keys)?;
+    pub fn lay(r: &mut Reserve<'a>, gguf: &Gguf<'a>, cell: usize) -> Result<Self> {
+        let prefix = ["rnn.", "gru.", "lstm."].get(cell).copied().unwrap_or_default();
+        let mut keys = Keys::new(gguf, prefix);
+        let config = Config::read(gguf, &mut keys)?;
         let layers: &mut [Layer] = r.take(config.n_layer);
         let dense: &mut [Dense] = r.take(config.n_input_dense + config.n_dense);
         let mut draft = Draft { layers, dense, token_embd: Slot::default() };
@@ -70,14 +71,13 @@ impl<'a> Rnn<'a> {
         }
     }
 
-    /// Multiplications for one step: every matrix once, the embedding if it also makes the outputs.
+    /// Multiplications for one step, of all weights that a file has: each once, but
+    /// for those of an embedding that is only looked up.
     #[must_use]
-    pub fn work_per_step(&self, gguf: &Gguf<'_>) -> u64 {
-        let matrices =
-            gguf.tensors().filter(|t| self.config.tied || t.name != b"token_embd.weight");
-        matrices.fold(0, |sum: u64, t| {
-            sum.saturating_add((t.rows as u64).saturating_mul(t.cols as u64))
-        })
+    pub fn work_per_step(&self, n_params: usize) -> u64 {
+        let looked_up =
+            if self.config.tied { 0 } else { self.config.n_vocab * self.config.n_input };
+        n_params.saturating_sub(looked_up) as u64
     }
 
     /// Puts the state that sequences begin with in place of `state`'s.

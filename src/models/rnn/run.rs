@@ -7,7 +7,9 @@ use super::tensors::{Dense, HH, HN, IH, Layer};
 use super::{Batch, Config, Input, Rnn, State};
 use crate::error::{Error, Result};
 use crate::kernels::Isa;
-use crate::models::{Cursor, pool};
+use crate::models::Cursor;
+#[cfg(feature = "text")]
+use crate::models::pool;
 use crate::slices;
 use crate::tensor::{self, ActsBuffer, Budget, Slot};
 
@@ -66,9 +68,10 @@ impl<'a> Run<'_, 'a> {
             if !done {
                 return Ok(false);
             }
-            let before = self.cursor.stage;
+            let _before = self.cursor.stage;
             self.next();
-            if before < AFTER && self.cursor.stage >= AFTER {
+            #[cfg(feature = "text")]
+            if _before < AFTER && self.cursor.stage >= AFTER {
                 self.pool(s)?;
             }
             if self.cursor.stage == DONE {
@@ -240,6 +243,7 @@ impl<'a> Run<'_, 'a> {
     }
 
     /// What comes to the dense layers is what an embedding is made of.
+    #[cfg(feature = "text")]
     fn pool(&self, s: &mut State<'_>) -> Result<()> {
         let Config { n_state, n_hidden, .. } = self.model.config;
         let pool = s.work.get_mut(n_state..).unwrap_or_default();

@@ -3,7 +3,7 @@
 
 use super::config::{Config, Functions, Layers};
 use crate::error::{Error, Flaw, NO_LAYER, Result, Word};
-use crate::gguf::Gguf;
+use crate::gguf::{Gguf, one_of};
 use crate::models::{Keys, number};
 use crate::quant::DType;
 use crate::tensor::Slot;
@@ -145,34 +145,32 @@ impl<'a> Draft<'a> {
 
     /// Where a tensor of this name belongs.
     fn place(&mut self, config: &Config, name: &[u8]) -> Option<&mut Slot> {
-        if name == b"token_embd.weight" {
+        if one_of(name, &["token_embd.weight"]).is_some() {
             return Some(&mut self.token_embd);
         }
         let (kind, n, rest) = parts(name)?;
-        if kind == b"blk" {
-            let place = NAMES.iter().position(|name| name.as_bytes() == rest)?;
-            return self.layers.get_mut(n)?.slots.get_mut(place);
+        if kind == LAYER {
+            return self.layers.get_mut(n)?.slots.get_mut(one_of(rest, &NAMES)?);
         }
         let (before, after) = self.dense.split_at_mut_checked(config.n_input_dense)?;
-        let dense = match kind {
-            b"input_dense" => before,
-            b"dense" => after,
-            _ => return None,
-        };
-        let dense = dense.get_mut(n)?;
-        match rest {
-            b"weight" => Some(&mut dense.weight),
-            b"bias" => Some(&mut dense.bias),
-            _ => None,
-        }
+        let dense = if kind == BEFORE { before } else { after }.get_mut(n)?;
+        let is_bias = one_of(rest, &["weight", "bias"])? == 1;
+        Some(if is_bias { &mut dense.bias } else { &mut dense.weight })
     }
 }
 
-/// `kind.N.rest` taken apart.
+/// The kinds of layers, as places in the list of their names.
+const KINDS: [&str; 3] = ["blk", "input_dense", "dense"];
+const LAYER: usize = 0;
+/// Dense layers before the recurrent ones; those after are the third kind.
+pub(super) const BEFORE: usize = 1;
+pub(super) const AFTER: usize = 2;
+
+/// `kind.N.rest` taken apart; the kind is a place in [`KINDS`].
 #[inline(never)]
-pub(super) fn parts(name: &[u8]) -> Option<(&[u8], usize, &[u8])> {
+pub(super) fn parts(name: &[u8]) -> Option<(usize, usize, &[u8])> {
     let mut parts = name.splitn(3, |byte| *byte == b'.');
-    Some((parts.next()?, number(parts.next()?)?, parts.next()?))
+    Some((one_of(parts.next()?, &KINDS)?, number(parts.next()?)?, parts.next()?))
 }
 
 /// Fills in the widths of a row of dense layers behind one of `width` numbers,

@@ -15,7 +15,7 @@ const SOURCE: &str = "src/capi";
 const CONFIG: &str = "cbindgen.toml";
 /// The files the header is made of, in its order; functions anywhere else in
 /// src/capi are found missing by name.
-const PARTS: [&str; 5] = ["types.rs", "model.rs", "session.rs", "view.rs", "predict.rs"];
+const PARTS: [&str; 6] = ["types.rs", "model.rs", "session.rs", "text.rs", "view.rs", "predict.rs"];
 
 /// `cargo xtask header`.
 pub fn command(ctx: &Ctx, check: bool) -> Result<()> {

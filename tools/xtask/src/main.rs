@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod carry;
 mod checks;
 mod cortex_m;
 mod cpp;

@@ -10,8 +10,8 @@ use crate::tally::Tally;
 use crate::toolchain::{self, Road};
 use crate::wasm::{self, Variant};
 use crate::{
-    bench, checks, cortex_m, cpp, header, hosts, installed, native, package, rust, setup, sizes,
-    train, web,
+    bench, carry, checks, cortex_m, cpp, header, hosts, installed, native, package, rust, setup,
+    sizes, train, web,
 };
 
 struct Step {
@@ -56,6 +56,11 @@ const STEPS: &[Step] = &[
         name: "package",
         what: "the npm package in bundlers, browsers, workers, an extension",
         run: package::step,
+    },
+    Step {
+        name: "carry",
+        what: "states and snapshots carried between native and wasm",
+        run: carry::step,
     },
     Step { name: "cortex-m", what: "texts on an emulated Cortex-M4", run: cortex_m::step },
     Step { name: "bench", what: "the benchmark rig, with pagelm alone", run: bench::step },

@@ -16,6 +16,20 @@ use crate::toolchain::{self, Choice, Road, TARGET};
 /// What a module exports beside the header's functions.
 pub const EXTRA_EXPORTS: [&str; 2] = ["memory", "__heap_base"];
 
+/// What a page calls to predict from vectors.
+const VECTORS: [&str; 10] = [
+    "pagelm_model_probe",
+    "pagelm_model_init",
+    "pagelm_model_advance",
+    "pagelm_session_probe",
+    "pagelm_session_init",
+    "pagelm_session_predict",
+    "pagelm_session_predict_ids",
+    "pagelm_session_read_state",
+    "pagelm_session_write_state",
+    "pagelm_session_reset",
+];
+
 #[derive(Clone, Copy, PartialEq)]
 pub enum Variant {
     Scalar,
@@ -24,6 +38,9 @@ pub enum Variant {
     Gpt2,
     /// simd128 with recurrent networks and character vocabularies alone, likewise.
     Recurrent,
+    /// simd128 with recurrent networks as functions of vectors alone, and only
+    /// the functions that such a page calls.
+    Vectors,
     /// simd128 with the kernel suite as its only additional export.
     Check,
 }
@@ -31,7 +48,7 @@ pub enum Variant {
 impl Variant {
     pub const SHIPPED: [Variant; 2] = [Variant::Simd128, Variant::Scalar];
     /// Builds for pages with one kind of model: measured, not shipped.
-    pub const PARTIAL: [Variant; 2] = [Variant::Gpt2, Variant::Recurrent];
+    pub const PARTIAL: [Variant; 3] = [Variant::Gpt2, Variant::Recurrent, Variant::Vectors];
 
     /// The file's name, here and in bindings/js.
     pub fn file(self) -> &'static str {
@@ -40,6 +57,7 @@ impl Variant {
             Variant::Simd128 => "pagelm.wasm",
             Variant::Gpt2 => "pagelm-gpt2.wasm",
             Variant::Recurrent => "pagelm-rnn.wasm",
+            Variant::Vectors => "pagelm-vectors.wasm",
             Variant::Check => "check.wasm",
         }
     }
@@ -52,12 +70,20 @@ impl Variant {
         }
     }
 
+    /// The functions of the header that it exports, where these are not all it has.
+    fn only(self) -> Option<&'static [&'static str]> {
+        (self == Variant::Vectors).then_some(&VECTORS)
+    }
+
     /// What of the engine is in it, as arguments for cargo.
     fn features(self) -> &'static [&'static str] {
         match self {
             Variant::Scalar | Variant::Simd128 => &[],
-            Variant::Gpt2 => &["--no-default-features", "--features", "gpt2,bpe"],
-            Variant::Recurrent => &["--no-default-features", "--features", "rnn"],
+            Variant::Gpt2 => &["--no-default-features", "--features", "gpt2,bpe,quant,messages"],
+            Variant::Recurrent => {
+                &["--no-default-features", "--features", "rnn,text,quant,messages"]
+            }
+            Variant::Vectors => &["--no-default-features", "--features", "rnn"],
             Variant::Check => &["--features", "_check"],
         }
     }
@@ -157,6 +183,7 @@ pub fn build(ctx: &Ctx, road: Road, variant: Variant) -> Result<PathBuf> {
 /// rustc also exports `__data_end`, which no host needs.
 fn trim_exports(ctx: &Ctx, name: &str, variant: Variant, from: &Path, to: &Path) -> Result<()> {
     let mut keep = header::functions(ctx)?;
+    keep.retain(|name| variant.only().is_none_or(|only| only.contains(&name.as_str())));
     keep.extend(EXTRA_EXPORTS.iter().chain(variant.own_exports()).map(|name| name.to_string()));
     let present = Module::read(from)?.exports;
     let kept: Vec<&String> = present.iter().filter(|name| keep.contains(*name)).collect();

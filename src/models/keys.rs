@@ -1,0 +1,86 @@
+//! Reading what the metadata says of an architecture.
+#![forbid(unsafe_code)]
+
+use crate::error::{Error, Result, Word};
+use crate::gguf::{Gguf, Value};
+
+/// Reads an architecture's metadata, keys without their prefix. The first failure
+/// sticks, so that not every key needs to be asked; whoever reads asks at the end.
+pub(crate) struct Keys<'g, 'a> {
+    gguf: &'g Gguf<'a>,
+    prefix: &'static str,
+    pub(super) failed: Result<()>,
+}
+
+impl<'g, 'a> Keys<'g, 'a> {
+    pub(super) fn new(gguf: &'g Gguf<'a>, prefix: &'static str) -> Self {
+        Self { gguf, prefix, failed: Ok(()) }
+    }
+
+    #[cfg(feature = "rnn")]
+    pub(super) fn prefix(&self) -> &'static str {
+        self.prefix
+    }
+
+    #[cfg(feature = "rnn")]
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    #[inline(never)]
+    pub(super) fn fail(&mut self, error: Error) {
+        self.failed = self.failed.and(Err(error));
+    }
+
+    #[inline(never)]
+    pub(super) fn get(&self, key: &str) -> Option<Value<'a>> {
+        let mine = |name: &[u8]| {
+            name.strip_prefix(self.prefix.as_bytes()).is_some_and(|rest| rest == key.as_bytes())
+        };
+        self.gguf.metadata().find(|(name, _)| mine(name)).map(|(_, value)| value)
+    }
+
+    /// A whole number in a range, or what there is in place of an absent one; 0 after a failure.
+    #[inline(never)]
+    pub(super) fn whole(
+        &mut self,
+        key: Word,
+        (min, max): (u64, u64),
+        absent: Option<usize>,
+    ) -> usize {
+        let value = self.get(key);
+        let stated = value.and_then(|value| value.as_u64()).filter(|n| (min..=max).contains(n));
+        let error = match (value, stated, absent) {
+            (_, Some(n), _) => return n as usize,
+            (None, _, Some(absent)) => return absent,
+            (None, ..) => Error::MissingKey { key },
+            _ => Error::BadValue { key },
+        };
+        self.fail(error);
+        0
+    }
+
+    /// A size: at least 1, and small enough that products of two fit an address.
+    pub(super) fn size(&mut self, key: Word, absent: Option<usize>) -> usize {
+        self.whole(key, (1, 1 << 24), absent)
+    }
+
+    /// A finite number.
+    #[cfg(feature = "gpt2")]
+    pub(super) fn number(&self, key: Word) -> Result<f32> {
+        let value = self.get(key).ok_or(Error::MissingKey { key })?;
+        let number = value.as_f64().map(|v| v as f32).filter(|v| v.is_finite());
+        number.ok_or(Error::BadValue { key })
+    }
+
+    pub(super) fn text(&self, key: &str) -> Option<&'a [u8]> {
+        self.get(key).and_then(|value| value.as_str())
+    }
+}
+
+/// A number in decimal digits, as tensor names hold it.
+pub(super) fn number(digits: &[u8]) -> Option<usize> {
+    let short = (1..=8).contains(&digits.len());
+    let add = |n: usize, d: &u8| d.is_ascii_digit().then(|| n * 10 + usize::from(*d - b'0'));
+    short.then(|| digits.iter().try_fold(0, add)).flatten()
+}
