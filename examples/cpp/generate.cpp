@@ -7,6 +7,7 @@
 // tokenizer, ids come out as well. With --hash the last line is the FNV-1a hash of the token ids.
 #include <charconv>
 #include <cstdint>
+#include <cstdlib>
 #include <iomanip>
 #include <iostream>
 #include <optional>
@@ -47,6 +48,16 @@ template <class T> T number(std::string_view text)
     return value;
 }
 
+// Not every standard library has from_chars for these yet.
+float fraction(const std::string &text)
+{
+    char *end = nullptr;
+    const float value = std::strtof(text.c_str(), &end);
+    if (end == text.c_str() || *end != '\0')
+        throw UsageError("not a number: " + text);
+    return value;
+}
+
 std::vector<std::uint32_t> number_list(std::string_view text)
 {
     std::vector<std::uint32_t> list;
@@ -79,7 +90,7 @@ Options read_options(const std::vector<std::string> &args)
     if (plain.size() > first)
         o.tokens = number<std::uint32_t>(plain[first]);
     if (plain.size() > first + 1)
-        o.temperature = number<float>(plain[first + 1]);
+        o.temperature = fraction(plain[first + 1]);
     if (plain.size() > first + 2)
         o.seed = number<std::uint64_t>(plain[first + 2]);
     return o;

@@ -197,6 +197,23 @@ public:
         const std::int32_t status = pagelm_session_logits(get(), row, &logits, &n);
         return seen(status, View<const float>(logits, n));
     }
+    // One vector for the text, of a session that was made with PAGELM_EMBEDDING. `pooling`:
+    // PAGELM_POOL_MEAN or PAGELM_POOL_LAST. In the session, until the next call that changes it.
+    Result<View<const float>> embedding(std::uint32_t pooling = PAGELM_POOL_MEAN) const
+    {
+        const float *embedding = nullptr;
+        std::size_t n = 0;
+        const std::int32_t status = pagelm_session_embedding(get(), pooling, &embedding, &n);
+        return seen(status, View<const float>(embedding, n));
+    }
+    // What one head looked at, of a session that was made with PAGELM_ATTENTION; lives as long.
+    Result<View<const float>> attention(std::uint32_t layer, std::uint32_t head) const
+    {
+        const float *weights = nullptr;
+        std::size_t n = 0;
+        const std::int32_t status = pagelm_session_attention(get(), layer, head, &weights, &n);
+        return seen(status, View<const float>(weights, n));
+    }
     Result<std::vector<Likely>> top_logprobs(std::size_t n) const
     {
         std::vector<std::uint32_t> ids(n);

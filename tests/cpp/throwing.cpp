@@ -322,6 +322,32 @@ void logits_and_probabilities()
     session.finish();
 }
 
+void texts_become_vectors()
+{
+    const pagelm::Model model = load(bytes_model);
+    pagelm::SessionParams params;
+    params.flags = PAGELM_EMBEDDING | PAGELM_ATTENTION;
+    pagelm::Session session = model.session(params);
+    CHECK(failure([&] { session.embedding(); }).code() == PAGELM_ERROR_NO_LOGITS);
+    session.feed("Once upon a time");
+    session.eval();
+    const auto copy = [](pagelm::View<const float> view) { return std::vector<float>(view.begin(), view.end()); };
+    const std::vector<float> mean = copy(session.embedding());
+    CHECK(mean.size() == model.info().n_hidden && mean != copy(session.embedding(PAGELM_POOL_LAST)));
+    double sum = 0;
+    for (const float weight : session.attention(0, 0))
+        sum += static_cast<double>(weight);
+    CHECK(session.attention(0, 0).size() == session.info().n_past && std::abs(sum - 1) < 1e-3);
+    session.reset();
+    session.feed("Once upon a time");
+    session.eval(1);
+    while (session.eval(1) == PAGELM_MORE) {
+    }
+    CHECK(copy(session.embedding()) == mean);
+    const pagelm::Session without = model.session();
+    CHECK(failure([&] { without.embedding(); }).code() == PAGELM_ERROR_UNSUPPORTED);
+}
+
 void networks_are_functions()
 {
     const pagelm::Model model = load("denoise.gguf");
@@ -428,6 +454,7 @@ const Test tests[] = {
     TEST(objects_can_be_moved),
     TEST(snapshots_travel),
     TEST(logits_and_probabilities),
+    TEST(texts_become_vectors),
     TEST(networks_are_functions),
     TEST(networks_of_tokens_are_functions),
     TEST(packed_files_stay_where_they_are),

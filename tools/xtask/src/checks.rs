@@ -52,7 +52,7 @@ pub struct Module {
     functions: BTreeSet<String>,
     /// `unreachable` instructions in its code.
     traps: usize,
-    has_simd: bool,
+    pub has_simd: bool,
     can_grow: bool,
     has_max_memory: bool,
     bytes: Vec<u8>,

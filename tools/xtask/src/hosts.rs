@@ -18,15 +18,15 @@ use crate::web;
 /// Trained models with a tokenizer and room for the prompt and 64 tokens.
 pub const MODEL: &str = "examples/models/gpt2-basic-lexicon.gguf";
 pub const BYTES_MODEL: &str = "examples/models/gpt2-basic-bytes.gguf";
-const PROMPT: &str = "The ";
-const TOKENS: usize = 64;
+pub const PROMPT: &str = "The ";
+pub const TOKENS: usize = 64;
 
 /// One request that every host is given.
 pub struct Request {
     pub name: &'static str,
-    model: &'static str,
-    temperature: &'static str,
-    seed: &'static str,
+    pub model: &'static str,
+    pub temperature: &'static str,
+    pub seed: &'static str,
     /// What is to come out, of every version and on every machine.
     pub hash: &'static str,
 }

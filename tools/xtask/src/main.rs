@@ -12,6 +12,7 @@ mod cpp;
 mod ctx;
 mod demo;
 mod dist;
+mod emscripten;
 mod header;
 mod hosts;
 mod installed;
@@ -82,6 +83,8 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         prefix: PathBuf,
     },
+    /// Build the C++ program and the pages of emscripten/ and examples/first
+    Emscripten,
     /// Measure the wasm files and the loader; write the table in docs/SIZES.md
     Sizes {
         /// Compare only; fail when the table or a budget is broken
@@ -123,6 +126,7 @@ fn run(args: Args) -> anyhow::Result<bool> {
         Command::Header { check } => header::command(&ctx, check)?,
         Command::Dist => drop(dist::command(&ctx)?),
         Command::Install { prefix } => dist::install(&ctx, &prefix)?,
+        Command::Emscripten => emscripten::command(&ctx)?,
         Command::Sizes { check, functions } => sizes::command(&ctx, check, functions)?,
         Command::Bench(options) => bench::command(&ctx, &options)?,
         Command::Demo { port, open, isolate, screenshot, toolchain } => {

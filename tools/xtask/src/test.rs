@@ -10,8 +10,8 @@ use crate::tally::Tally;
 use crate::toolchain::{self, Road};
 use crate::wasm::{self, Variant};
 use crate::{
-    bench, carry, checks, cortex_m, cpp, header, hosts, installed, native, package, rust, setup,
-    sizes, train, web,
+    bench, carry, checks, cortex_m, cpp, emscripten, header, hosts, installed, native, package,
+    rust, setup, sizes, train, web,
 };
 
 struct Step {
@@ -50,6 +50,11 @@ const STEPS: &[Step] = &[
         name: "browsers",
         what: "the loader and the page in Chromium and Firefox",
         run: web::browsers,
+    },
+    Step {
+        name: "emscripten",
+        what: "a C++ program and pages by Emscripten, the library by both roads",
+        run: emscripten::step,
     },
     Step { name: "hosts", what: "the same tokens from every host", run: hosts::step },
     Step {
