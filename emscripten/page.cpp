@@ -1,7 +1,7 @@
 // The engine behind index.html: C++ on pagelm.hpp, without exceptions, called from page.mjs.
 //
-// Numbers and text go through C functions. A file's bytes are too many for that: the page puts each
-// part at `Module.part`, and this program copies it into its own memory.
+// Numbers go through C functions. Bytes and long texts do not fit on the stack that strings would
+// take: the page puts them at `Module.part`, and this program copies them into its own memory.
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -13,7 +13,7 @@
 
 #include "pagelm.hpp"
 
-EM_JS(void, copy_part, (std::byte *to), { HEAPU8.set(Module.part, to); });
+EM_JS(void, copy_part, (void *to), { HEAPU8.set(Module.part, to); });
 
 namespace {
 
@@ -108,9 +108,11 @@ EMSCRIPTEN_KEEPALIVE int load_end()
     return 0;
 }
 
-// A new text, from this prompt.
-EMSCRIPTEN_KEEPALIVE int begin(const char *prompt, std::uint32_t max_tokens, float temperature, std::uint32_t seed)
+// A new text, from the prompt at `Module.part`, of n bytes.
+EMSCRIPTEN_KEEPALIVE int begin(std::size_t n, std::uint32_t max_tokens, float temperature, std::uint32_t seed)
 {
+    std::string prompt(n, '\0');
+    copy_part(prompt.data());
     if (!session)
         return fail({PAGELM_ERROR_NOT_LOADED, "no model is loaded"});
     pagelm::Sampling sampling;

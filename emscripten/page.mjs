@@ -20,8 +20,8 @@ let work;
 let budget = 16;
 
 /** Calls a function of page.cpp; a failure becomes an Error with its sentence. */
-function call(name, types = [], args = []) {
-  const status = engine.ccall(name, "number", types, args);
+function call(name, numbers = []) {
+  const status = engine.ccall(name, "number", numbers.map(() => "number"), numbers);
   if (status < 0) throw new Error(engine.ccall("answer", "string"));
   return status;
 }
@@ -35,7 +35,7 @@ async function load(name, signal) {
   for (let part; !(part = await reader.read()).done; ) {
     engine.part = part.value;
     try {
-      call("load_part", ["number"], [part.value.length]);
+      call("load_part", [part.value.length]);
     } catch (error) {
       reader.cancel();
       throw new Error(`${name}: ${error.message}`);
@@ -60,12 +60,13 @@ async function write(signal) {
   if (options.some((option) => !(option >= 0))) throw new Error("Tokens, temperature and seed must be numbers.");
   $("given").textContent = $("prompt").value;
   $("text").textContent = "";
-  call("begin", ["string", "number", "number", "number"], [$("prompt").value, ...options]);
+  engine.part = new TextEncoder().encode($("prompt").value);
+  call("begin", [engine.part.length, ...options]);
   let tokens = 0;
   for (let status = 0; status !== FINISHED && !signal.aborted; await pause()) {
     for (const end = performance.now() + SLICE; performance.now() < end && status !== FINISHED; ) {
       const start = performance.now();
-      status = call("step", ["number"], [budget]);
+      status = call("step", [budget]);
       budget = fitted(performance.now() - start);
       if (status === TOKEN) tokens++;
       if (status === TOKEN || status === FINISHED) $("text").append(engine.ccall("answer", "string"));

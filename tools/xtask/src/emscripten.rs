@@ -18,10 +18,10 @@ use crate::toolchain::{self, Choice, Road, Target};
 use crate::{wasm, web};
 
 /// Rustup's target of the first WebAssembly alone; every Emscripten links it.
-const MINIMAL: Target = Target { triple: "wasm32v1-none", library: "core,compiler_builtins" };
+const MINIMAL: Target = Target { triple: "wasm32v1-none", crates: "core,compiler_builtins" };
 /// Debian's compiler builds the library, too, so that the flags below hold for all of it.
 const EMSCRIPTEN: Target =
-    Target { triple: "wasm32-unknown-emscripten", library: "core,compiler_builtins" };
+    Target { triple: "wasm32-unknown-emscripten", crates: "core,compiler_builtins" };
 /// The first WebAssembly and SIMD: what Emscripten 3.1.6 and newer ones understand. Newer features
 /// are written down in the objects, under names that an older wasm-opt refuses.
 const FLAGS: &str = "-Ctarget-cpu=mvp\u{1f}-Ctarget-feature=+simd128";
