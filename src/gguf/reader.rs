@@ -1,7 +1,7 @@
 //! The walk over a file's header that checks it, and the getters that trust the check.
 #![forbid(unsafe_code)]
 
-use super::value::{Cursor, Value};
+use super::value::{Cursor, Skips, Value};
 use super::{MAGIC_PACKED, MAGIC_PLAIN};
 use crate::error::{Error, Flaw, Result};
 use crate::quant::DType;
@@ -23,6 +23,8 @@ pub struct Gguf<'a> {
     tensors_start: usize,
     data_start: usize,
     file_size: usize,
+    /// The vocabulary is long, and every look-up of a key is a walk.
+    skips: Skips,
 }
 
 impl<'a> Gguf<'a> {
@@ -57,7 +59,18 @@ impl<'a> Gguf<'a> {
             cursor.fail(Error::Truncated { need: data_start });
         }
         cursor.failed?;
-        Ok(Self { file, packed, n_kv, n_tensors, kv_start, tensors_start, data_start, file_size })
+        let skips = cursor.skips;
+        Ok(Self {
+            file,
+            packed,
+            n_kv,
+            n_tensors,
+            kv_start,
+            tensors_start,
+            data_start,
+            file_size,
+            skips,
+        })
     }
 
     /// The bytes this view was parsed from.
@@ -93,7 +106,8 @@ impl<'a> Gguf<'a> {
     /// All metadata, in file order.
     #[must_use]
     pub fn metadata(&self) -> MetadataIter<'a> {
-        MetadataIter { cursor: Cursor::at(self.file, self.kv_start), left: self.n_kv }
+        let cursor = Cursor { skips: self.skips, ..Cursor::at(self.file, self.kv_start) };
+        MetadataIter { cursor, left: self.n_kv }
     }
 
     /// The first value under `key`.

@@ -191,6 +191,20 @@ impl<'a> Array<'a> {
     }
 }
 
+/// A long array of strings that was walked over once: from its first element to
+/// what follows it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Skip {
+    pub(super) from: usize,
+    pub(super) to: usize,
+}
+
+/// As many long arrays as files have: tokens and merges.
+pub(super) type Skips = [Skip; 2];
+
+/// Arrays of fewer strings are walked over each time.
+const LONG: usize = 1000;
+
 /// A position in the file; every read is checked. The first failure sticks, so
 /// that not every read needs to be asked: loops must look for it, and whoever
 /// made the cursor does at the end. Beyond the end of the file all reads give 0
@@ -200,11 +214,13 @@ pub(super) struct Cursor<'a> {
     pub(super) file: &'a [u8],
     pub(super) pos: usize,
     pub(super) failed: Result<()>,
+    /// What need not be walked over again.
+    pub(super) skips: Skips,
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn at(file: &'a [u8], pos: usize) -> Self {
-        Self { file, pos, failed: Ok(()) }
+        Self { file, pos, failed: Ok(()), skips: Skips::default() }
     }
 
     #[inline(never)]
@@ -250,10 +266,12 @@ impl<'a> Cursor<'a> {
         self.number(4) as u32
     }
 
-    /// A count or size; what no address could hold counts as the largest.
+    /// A count or size; what no address could hold counts as the largest. (Read
+    /// at once: a vocabulary has a hundred thousand of them.)
     #[inline(never)]
     pub(super) fn size(&mut self) -> usize {
-        usize::try_from(self.number(8)).unwrap_or(usize::MAX)
+        let number = self.bytes(8).first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        usize::try_from(number).unwrap_or(usize::MAX)
     }
 
     #[inline(never)]
@@ -304,16 +322,28 @@ impl<'a> Cursor<'a> {
             Some(size) => {
                 self.bytes(len.saturating_mul(size));
             }
-            None if tag == Tag::Str => {
-                for _ in 0..len {
-                    if self.failed.is_err() {
-                        break;
-                    }
-                    self.string();
-                }
-            }
+            None if tag == Tag::Str => self.skip_strings(len),
             None => self.corrupt(here, Flaw::NestedArray),
         }
         Array { file, start, tag, len }
+    }
+
+    /// Walks over strings, once: the walk is noted where there is a place for it.
+    fn skip_strings(&mut self, len: usize) {
+        let from = self.pos;
+        if let Some(known) = self.skips.iter().find(|skip| skip.from == from) {
+            self.pos = known.to;
+            return;
+        }
+        for _ in 0..len {
+            if self.failed.is_err() {
+                return;
+            }
+            self.string();
+        }
+        let free = self.skips.iter_mut().find(|skip| skip.to == 0);
+        if let (Some(free), true) = (free, len > LONG) {
+            *free = Skip { from, to: self.pos };
+        }
     }
 }

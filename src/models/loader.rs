@@ -1,14 +1,15 @@
 //! Loading: a file that arrives piece by piece, packed where it lies.
 #![forbid(unsafe_code)]
 
-use super::{Model, lay};
-use crate::arena::Reserve;
+use super::{Model, lay_net};
+use crate::arena::{ALIGN, Reserve};
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, MAGIC_PACKED, TensorMark};
 use crate::quant::{GROUP, pack_in_place};
+use crate::tokenizer::Tokenizer;
 
-/// Numbers in all tensors, and the scratch to pack them: a group of the longest
-/// rows. While tensors arrive, the model's memory is that scratch.
+/// Numbers in all tensors, and the bytes that packing them needs while they
+/// arrive: a group of the longest rows.
 pub(super) fn survey(gguf: &Gguf<'_>) -> Result<(usize, usize)> {
     let (mut n_params, mut longest) = (0usize, 0);
     for t in gguf.tensors() {
@@ -31,7 +32,8 @@ pub(super) fn check_file(gguf: &Gguf<'_>, file: &[u8], size: usize) -> Result<()
     Ok(())
 }
 
-/// A model whose file is still arriving: each tensor is packed once it is there.
+/// A model whose file is still arriving: its matrices are packed as they come, so
+/// that little is left to do when the last byte is there.
 ///
 /// The file stays with the caller, who writes to it between the calls, so each
 /// call is handed what has arrived: the file's first bytes, at one place.
@@ -50,8 +52,16 @@ pub(super) fn check_file(gguf: &Gguf<'_>, file: &[u8], size: usize) -> Result<()
 /// # }
 /// ```
 pub struct Loader<'a> {
-    mem: &'a mut [u8],
+    /// Where the network's table will be, once the file is whole.
+    net: &'a mut [u8],
+    /// Made when the header was there, still without the file.
+    tokenizer: Tokenizer<'a>,
+    scratch: &'a mut [u8],
+    /// Bytes of the model's memory, numbers in its tensors.
+    sizes: (usize, usize),
     next: TensorMark,
+    /// Bytes of that tensor that are packed.
+    done: usize,
     /// Bytes that the last call was given: they cannot have become fewer.
     arrived: usize,
     file_size: usize,
@@ -69,17 +79,38 @@ impl<'a> Loader<'a> {
     pub fn new(arrived: &[u8], file_size: usize, mem: &'a mut [u8]) -> Result<Self> {
         let gguf = Gguf::parse(arrived)?;
         check_file(&gguf, arrived, file_size)?;
-        let need = Model::with(&mut Reserve::count(), &gguf)?.info.model_mem_size;
+        let info = Model::with(&mut Reserve::count(), &gguf)?.info;
+        let need = info.model_mem_size;
+        let mut count = Reserve::count();
+        lay_net(&mut count, &gguf)?;
+        // What follows in `Model::with` begins at the next multiple of ALIGN.
+        let net_size = count.finish()?.next_multiple_of(ALIGN);
         if mem.len() < need {
             return Err(Error::OutOfMemory { need });
         }
-        lay(&mut Reserve::carve(mem), &gguf)?;
+        let (net, rest) = mem.split_at_mut_checked(net_size).ok_or(Error::Internal)?;
+        lay_net(&mut Reserve::carve(net), &gguf)?;
+        let mut rest = Reserve::carve(rest);
+        let tokenizer = Tokenizer::lay(&mut rest, &gguf)?;
+        let scratch = rest.take(survey(&gguf)?.1);
+        rest.finish()?;
         let (next, packed) = (gguf.first_tensor(), gguf.is_packed());
-        Ok(Self { mem, next, arrived: arrived.len(), file_size, packed })
+        let arrived = arrived.len();
+        Ok(Self {
+            net,
+            tokenizer,
+            scratch,
+            sizes: (need, info.n_params),
+            next,
+            done: 0,
+            arrived,
+            file_size,
+            packed,
+        })
     }
 
-    /// Packs the tensors that lie whole in the bytes that have `arrived` by
-    /// now. Returns whether the file is complete.
+    /// Packs what is there of the matrices in the bytes that have `arrived` by
+    /// now, in whole groups of rows. Returns whether the file is complete.
     ///
     /// # Errors
     /// [`Error::NotFinite`] for a weight that is no number; the file is spoiled
@@ -91,14 +122,22 @@ impl<'a> Loader<'a> {
         }
         self.arrived = arrived.len();
         while let Some((info, after)) = self.next.read(arrived) {
-            let (range, cols, offset) = (info.range(), info.cols, info.offset);
+            let (offset, size, row) = (info.offset, info.size, info.size / info.rows.max(1));
+            let there = arrived.len().saturating_sub(offset).min(size);
+            let is_whole = there == size;
+            // Groups of rows as they arrive; the rows after the last group at the end.
+            let to = if is_whole { size } else { there - there % (row * GROUP).max(1) };
             // A vector is a matrix of one row here: checked, and too small to be packed.
-            let (dtype, is_matrix) = (info.dtype, info.n_dims <= 2);
-            let Some(data) = arrived.get_mut(range) else { return Ok(false) };
-            if is_matrix && !self.packed {
-                pack_in_place(dtype, cols, data, self.mem).map_err(|e| at(e, offset))?;
+            if info.n_dims <= 2 && !self.packed {
+                let (dtype, cols, from) = (info.dtype, info.cols, offset + self.done);
+                let data = arrived.get_mut(from..offset + to).unwrap_or_default();
+                pack_in_place(dtype, cols, data, self.scratch).map_err(|e| at(e, from))?;
             }
-            self.next = after;
+            if !is_whole {
+                self.done = to;
+                return Ok(false);
+            }
+            (self.next, self.done) = (after, 0);
         }
         Ok(self.arrived >= self.file_size)
     }
@@ -116,14 +155,15 @@ impl<'a> Loader<'a> {
         }
         let gguf = Gguf::parse(file)?;
         check_file(&gguf, file, file.len())?;
-        Model::bind(&gguf, self.mem)
+        let net = lay_net(&mut Reserve::carve(self.net), &gguf)?;
+        Model::join(&gguf, net, self.tokenizer.with_file(file), self.sizes)
     }
 }
 
-/// A weight's error with its place in the file instead of in its tensor.
-fn at(error: Error, tensor: usize) -> Error {
+/// A weight's error with its place in the file instead of in what began at `start`.
+fn at(error: Error, start: usize) -> Error {
     match error {
-        Error::NotFinite { offset } => Error::NotFinite { offset: tensor + offset },
+        Error::NotFinite { offset } => Error::NotFinite { offset: start + offset },
         other => other,
     }
 }

@@ -99,8 +99,8 @@ pub fn probe(bytes: &[u8]) -> Result<ModelInfo> {
     Ok(Model::outline(bytes)?.info)
 }
 
-/// The one layout of a model's memory: the table of tensors, then the tokenizer's.
-fn lay<'a>(r: &mut Reserve<'a>, gguf: &Gguf<'a>) -> Result<(Net<'a>, Tokenizer<'a>)> {
+/// Lays out the network: its table of tensors, the first part of a model's memory.
+fn lay_net<'a>(r: &mut Reserve<'a>, gguf: &Gguf<'a>) -> Result<Net<'a>> {
     let (offset, name) = match gguf.get("general.architecture") {
         Some(value) => {
             let name = value.as_str().ok_or(Error::BadValue { key: &"general.architecture" })?;
@@ -108,15 +108,13 @@ fn lay<'a>(r: &mut Reserve<'a>, gguf: &Gguf<'a>) -> Result<(Net<'a>, Tokenizer<'
         }
         None => return Err(Error::MissingKey { key: &"general.architecture" }),
     };
-    let net = match one_of(name, &["rnn", "gru", "lstm", "gpt2"]) {
+    Ok(match one_of(name, &["rnn", "gru", "lstm", "gpt2"]) {
         #[cfg(feature = "gpt2")]
         Some(3) => Net::Gpt2(Gpt2::lay(r, gguf)?),
         #[cfg(feature = "rnn")]
         Some(cell) if cell < 3 => Net::Rnn(Rnn::lay(r, gguf, cell)?),
         _ => return Err(Error::UnsupportedArch { offset }),
-    };
-    let tokenizer = Tokenizer::lay(r, gguf)?;
-    Ok((net, tokenizer))
+    })
 }
 
 /// A network of one of the architectures.
@@ -232,10 +230,24 @@ impl<'a> Model<'a> {
         Self::with(&mut Reserve::count(), &Gguf::parse(header)?)
     }
 
+    /// The one layout of a model's memory: the network's table, the tokenizer's
+    /// tables, and room for packing.
     fn with(r: &mut Reserve<'a>, gguf: &Gguf<'a>) -> Result<Self> {
-        let (net, tokenizer) = lay(r, gguf)?;
+        let net = lay_net(r, gguf)?;
+        let tokenizer = Tokenizer::lay(r, gguf)?.with_file(gguf.file());
         let (n_params, scratch) = survey(gguf)?;
-        let info = net.info(gguf, &tokenizer, (r.finish()?.max(scratch), n_params));
+        r.take::<u8>(scratch);
+        Self::join(gguf, net, tokenizer, (r.finish()?, n_params))
+    }
+
+    /// A model of its parts; `sizes`: bytes of its memory, numbers in its tensors.
+    fn join(
+        gguf: &Gguf<'a>,
+        net: Net<'a>,
+        tokenizer: Tokenizer<'a>,
+        sizes: (usize, usize),
+    ) -> Result<Self> {
+        let info = net.info(gguf, &tokenizer, sizes);
         if tokenizer.n_vocab() > info.n_vocab as usize {
             return Err(Error::BadShape { name: &"token_embd.weight", layer: NO_LAYER });
         }

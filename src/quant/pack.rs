@@ -51,19 +51,37 @@ pub fn pack_group(dtype: DType, rows: &[u8], group: &mut [u8]) -> Result<()> {
     if rows.len() != group.len() || row_bytes * GROUP != rows.len() || row_bytes == 0 {
         return Err(Error::BadParam { name: &"group" });
     }
-    for (row, bytes) in rows.chunks_exact(row_bytes.max(1)).enumerate() {
-        let units = group.chunks_exact_mut((unit_bytes * GROUP).max(1));
-        for (from, to) in bytes.chunks_exact(unit_bytes).zip(units) {
-            let (scales, words) = to.split_at_mut_checked(scale_bytes * GROUP).unwrap_or_default();
-            let (scale, body) = from.split_at_checked(scale_bytes).unwrap_or_default();
-            slices::copy(scales.get_mut(row * scale_bytes..).unwrap_or_default(), scale);
-            let steps = words.as_chunks_mut::<WORD>().0.iter_mut().skip(row).step_by(GROUP);
-            for (word, step) in body.as_chunks::<WORD>().0.iter().zip(steps) {
-                *step = *word;
+    let mut streams = [[].as_slice(); GROUP];
+    for (stream, row) in streams.iter_mut().zip(rows.chunks_exact(row_bytes.max(1))) {
+        *stream = row;
+    }
+    if scale_bytes == 0 {
+        interleave::<WORD>(&streams, group);
+        return Ok(());
+    }
+    // Written in order: eight streams in, one out.
+    for to in group.chunks_exact_mut((unit_bytes * GROUP).max(1)) {
+        let (scales, words) = to.split_at_mut_checked(scale_bytes * GROUP).unwrap_or_default();
+        let heads = streams.map(|row| row.get(..scale_bytes).unwrap_or_default());
+        interleave::<2>(&heads, scales);
+        let bodies = streams.map(|row| row.get(scale_bytes..unit_bytes).unwrap_or_default());
+        interleave::<WORD>(&bodies, words);
+        streams = streams.map(|row| row.get(unit_bytes..).unwrap_or_default());
+    }
+    Ok(())
+}
+
+/// Element 0 of every row, element 1 of every row, and so on; an element is `N` bytes.
+fn interleave<const N: usize>(rows: &[&[u8]; GROUP], to: &mut [u8]) {
+    let rows = rows.map(|row| row.as_chunks::<N>().0);
+    let steps = to.as_chunks_mut::<N>().0.as_chunks_mut::<GROUP>().0;
+    for (i, step) in steps.iter_mut().enumerate() {
+        for (element, row) in step.iter_mut().zip(&rows) {
+            if let Some(from) = row.get(i) {
+                *element = *from;
             }
         }
     }
-    Ok(())
 }
 
 /// Packs a matrix where it lies, and checks that its numbers are finite.

@@ -43,19 +43,29 @@ impl<'a> Tokenizer<'a> {
     /// pieces with the same text one of type 1 goes before one of
     /// type 6, then the lowest id.
     ///
+    /// The tables hold no reference to the file, which may still be arriving:
+    /// [`Tokenizer::with_file`] adds it, and before that no token has a text.
+    ///
     /// # Errors
     /// For a vocabulary that is not usable, which one of its keys and where:
     /// [`Error::BadValue`], [`Error::MissingKey`], [`Error::Corrupt`],
     /// [`Error::Unsupported`]. From [`Reserve::take`], if memory is too small.
-    pub fn lay(r: &mut Reserve<'a>, g: &Gguf<'a>) -> Result<Self> {
+    pub fn lay(r: &mut Reserve<'a>, g: &Gguf<'_>) -> Result<Self> {
         let mut made = Self::none();
         made.lay_source(r, g)?;
         Ok(made)
     }
 
+    /// The tokenizer ready for use. `file` is the one that it was made of.
+    #[must_use]
+    pub fn with_file(mut self, file: &'a [u8]) -> Self {
+        self.vocab.file = file;
+        self
+    }
+
     /// As [`Tokenizer::lay`], from [`Tokenizer::none`]: one place, so that the
     /// whole value is made once and an error needs no room for it.
-    fn lay_source(&mut self, r: &mut Reserve<'a>, g: &Gguf<'a>) -> Result<()> {
+    fn lay_source(&mut self, r: &mut Reserve<'a>, g: &Gguf<'_>) -> Result<()> {
         let mut source = Source::default();
         self.read_keys(g, &mut source)?;
         if self.kind == Kind::None {
@@ -77,17 +87,18 @@ impl<'a> Tokenizer<'a> {
         if !r.carved()? {
             return Ok(());
         }
-        self.vocab = Vocab { file: g.file(), offsets, kinds };
-        self.fill_lists(pieces, specials);
+        self.vocab = Vocab { file: &[], offsets, kinds };
+        let vocab = Vocab { file: g.file(), ..self.vocab };
+        fill_lists(&vocab, pieces, specials);
         if self.kind.is_bpe() {
-            let by_text = self.tokens_by_text(slots, byte_ids)?;
+            let by_text = tokens_by_text(vocab, slots, byte_ids)?;
             source.resolve_merges(&by_text, rules)?;
             if !bpe::index(slots, rules) {
                 return Err(Error::BadValue { key: MERGES });
             }
         }
-        self.pieces = pieces::sort(pieces, &self.vocab);
-        self.specials = pieces::sort(specials, &self.vocab);
+        self.pieces = pieces::sort(pieces, &vocab);
+        self.specials = pieces::sort(specials, &vocab);
         self.merges = Merges { slots, rules };
         self.byte_ids = byte_ids;
         Ok(())
@@ -96,7 +107,7 @@ impl<'a> Tokenizer<'a> {
     /// Takes over what single keys say, and finds the lists. Without a tokenizer
     /// the kind stays [`Kind::None`].
     #[inline(never)]
-    fn read_keys(&mut self, g: &Gguf<'a>, source: &mut Source<'a>) -> Result<()> {
+    fn read_keys<'f>(&mut self, g: &Gguf<'f>, source: &mut Source<'f>) -> Result<()> {
         let mut keys = Keys { g, failed: Ok(()) };
         let Some(model) = g.get(MODEL) else { return Ok(()) };
         // The first two are llama.cpp's words for "takes ids only".
@@ -137,46 +148,6 @@ impl<'a> Tokenizer<'a> {
         keys.failed
     }
 
-    /// Lists the pieces and the special tokens, in the order of their ids; what
-    /// there is no room for is of BPE, which has no list of pieces.
-    fn fill_lists(&self, pieces: &mut [u32], specials: &mut [u32]) {
-        let (mut pieces, mut specials) = (pieces.iter_mut(), specials.iter_mut());
-        for id in 0..self.n_vocab as u32 {
-            let list = match role(self.vocab.kind(id), self.vocab.text(id)) {
-                Role::Special => &mut specials,
-                Role::Piece => &mut pieces,
-                Role::Neither => continue,
-            };
-            if let Some(slot) = list.next() {
-                *slot = id;
-            }
-        }
-    }
-
-    /// Makes `slots` find tokens by text, and lists those that spell one byte.
-    fn tokens_by_text<'t>(
-        &self,
-        slots: &'t mut [u32],
-        byte_ids: &mut [u32],
-    ) -> Result<ByText<'t, 'a>> {
-        slots.fill(NONE);
-        byte_ids.fill(NONE);
-        let mut by_text = ByText { slots, vocab: self.vocab };
-        for id in 0..self.n_vocab as u32 {
-            let text = self.vocab.text(id);
-            // An empty text is no token's name: such a token has its id only.
-            if !text.is_empty() && !by_text.insert(id) {
-                let offset = at(self.vocab.offsets, id as usize) as usize;
-                return Err(Error::Corrupt { offset, flaw: Flaw::TokenTwice });
-            }
-            let (cp, len) = first_char(text);
-            if let (Some(byte), true) = (byte_of(cp), len == text.len()) {
-                set(byte_ids, byte.into(), id);
-            }
-        }
-        Ok(by_text)
-    }
-
     /// Of a model that takes ids only.
     #[must_use]
     pub fn none() -> Self {
@@ -198,6 +169,46 @@ impl<'a> Tokenizer<'a> {
             special_starts: [0; 8],
         }
     }
+}
+
+/// Lists the pieces and the special tokens, in the order of their ids; what
+/// there is no room for is of BPE, which has no list of pieces.
+fn fill_lists(vocab: &Vocab<'_>, pieces: &mut [u32], specials: &mut [u32]) {
+    let (mut pieces, mut specials) = (pieces.iter_mut(), specials.iter_mut());
+    for id in 0..vocab.kinds.len() as u32 {
+        let list = match role(vocab.kind(id), vocab.text(id)) {
+            Role::Special => &mut specials,
+            Role::Piece => &mut pieces,
+            Role::Neither => continue,
+        };
+        if let Some(slot) = list.next() {
+            *slot = id;
+        }
+    }
+}
+
+/// Makes `slots` find tokens by text, and lists those that spell one byte.
+fn tokens_by_text<'t, 'f>(
+    vocab: Vocab<'f>,
+    slots: &'t mut [u32],
+    byte_ids: &mut [u32],
+) -> Result<ByText<'t, 'f>> {
+    slots.fill(NONE);
+    byte_ids.fill(NONE);
+    let mut by_text = ByText { slots, vocab };
+    for id in 0..vocab.kinds.len() as u32 {
+        let text = vocab.text(id);
+        // An empty text is no token's name: such a token has its id only.
+        if !text.is_empty() && !by_text.insert(id) {
+            let offset = at(vocab.offsets, id as usize) as usize;
+            return Err(Error::Corrupt { offset, flaw: Flaw::TokenTwice });
+        }
+        let (cp, len) = first_char(text);
+        if let (Some(byte), true) = (byte_of(cp), len == text.len()) {
+            set(byte_ids, byte.into(), id);
+        }
+    }
+    Ok(by_text)
 }
 
 /// Reads values by key. The first failure sticks, so that it need not be looked

@@ -11,8 +11,12 @@ use core::marker::PhantomData;
 pub struct Tokenizer<'a>(PhantomData<&'a [u8]>);
 
 impl<'a> Tokenizer<'a> {
-    pub(crate) fn lay(_: &mut Reserve<'a>, _: &Gguf<'a>) -> Result<Self> {
+    pub(crate) fn lay(_: &mut Reserve<'a>, _: &Gguf<'_>) -> Result<Self> {
         Ok(Self(PhantomData))
+    }
+
+    pub(crate) fn with_file(self, _: &'a [u8]) -> Self {
+        self
     }
 
     /// [`Kind::None`].

@@ -78,7 +78,7 @@ pub fn load<R>(file: &[u8], then: impl FnOnce(&Tokenizer) -> R) -> Result<R> {
     Tokenizer::lay(&mut count, &gguf)?;
     let mut memory = vec![0xA5A5_A5A5_A5A5_A5A5u64; count.finish()?.div_ceil(8)];
     let mut carve = Reserve::carve(bytemuck::cast_slice_mut(&mut memory));
-    let tokenizer = Tokenizer::lay(&mut carve, &gguf)?;
+    let tokenizer = Tokenizer::lay(&mut carve, &gguf)?.with_file(file);
     assert_eq!(carve.finish(), count.finish());
     Ok(then(&tokenizer))
 }
