@@ -8,19 +8,22 @@ import json
 import resource
 import sys
 import time
+from pathlib import Path
 
 import llama_cpp
 import numpy as np
 
-sys.path.insert(0, str(__import__("pathlib").Path(__file__).parent.parent / "models"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "models"))
 from weights import prompt  # noqa: E402
+
+# Kept for as long as the program runs: llama.cpp still calls it at the very end.
+SILENCE = llama_cpp.llama_log_callback(lambda *_: None)
 
 
 def main():
     job, models = json.loads(sys.argv[1]), sys.argv[2]
     plan, vocab = job["plan"], job["shape"]["vocab"]
-    silence = llama_cpp.llama_log_callback(lambda *_: None)
-    llama_cpp.llama_log_set(silence, ctypes.c_void_p(0))
+    llama_cpp.llama_log_set(SILENCE, ctypes.c_void_p(0))
     begin = time.perf_counter()
     llama = llama_cpp.Llama(f"{models}/{job['model']}", n_ctx=256, n_batch=256, n_ubatch=256, n_threads=1,
                             n_threads_batch=1, verbose=False)
