@@ -99,16 +99,19 @@ impl<'a> Cache<'a> {
     /// [`Error::Internal`] if there is no such position.
     pub fn store(&mut self, layer: usize, pos: usize, k: &[f32], v: &[f32]) -> Result<()> {
         let Shape { n_head, head_dim, n_ctx, .. } = self.shape;
-        let mut numbers = k.iter().zip(v);
-        for head in layer * n_head..(layer + 1) * n_head {
-            // Where the position's column begins among the keys, and its place in
-            // the first group of dimensions among the values.
+        let heads = k.chunks_exact(head_dim.max(1)).zip(v.chunks_exact(head_dim.max(1)));
+        for (head, (k, v)) in heads.take(n_head).enumerate() {
+            let head = layer * n_head + head;
+            // The position's column of its group of keys, and its row of each group of values.
             let k_at = head * self.shape.keys() + pos / GROUP * GROUP * head_dim + pos % GROUP;
             let v_at = head * self.shape.values() + pos * GROUP;
-            for (d, (k, v)) in numbers.by_ref().take(head_dim).enumerate() {
-                let v_at = v_at + d / GROUP * GROUP * n_ctx + d % GROUP;
-                *self.k.get_mut(k_at + d * GROUP).ok_or(Error::Internal)? = *k;
-                *self.v.get_mut(v_at).ok_or(Error::Internal)? = *v;
+            let column = self.k.get_mut(k_at..).ok_or(Error::Internal)?;
+            for (to, k) in column.iter_mut().step_by(GROUP).zip(k) {
+                *to = *k;
+            }
+            let groups = self.v.get_mut(v_at..).ok_or(Error::Internal)?;
+            for (to, v) in groups.chunks_mut((GROUP * n_ctx).max(1)).zip(v.chunks(GROUP)) {
+                slices::copy(to, v);
             }
         }
         Ok(())

@@ -14,6 +14,8 @@
 //!
 //! The instruction set is a value ([`Isa`]) passed along, not a global.
 
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod aarch64;
 mod acts;
 #[cfg(any(test, feature = "_check"))]
 pub mod check;
@@ -40,6 +42,10 @@ enum Set {
     Scalar,
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     Simd128,
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    Neon,
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    NeonDot,
     #[cfg(target_arch = "x86_64")]
     Avx2,
     #[cfg(target_arch = "x86_64")]
@@ -59,6 +65,10 @@ impl Isa {
         let sets = [
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Some(Set::Simd128),
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            aarch64::has_dotprod().then_some(Set::NeonDot),
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Some(Set::Neon),
             #[cfg(target_arch = "x86_64")]
             has.avx512_vnni.then_some(Set::Avx512Vnni),
             #[cfg(target_arch = "x86_64")]
@@ -85,13 +95,17 @@ impl Isa {
         Self::available().find(|isa| isa.name() == name)
     }
 
-    /// Its name: `scalar`, `simd128`, `avx2`, `avxvnni`, `avx512vnni`.
+    /// Its name: `scalar`, `simd128`, `avx2`, `avxvnni`, `avx512vnni`, `neon`, `neondot`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self.0 {
             Set::Scalar => "scalar",
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Set::Simd128 => "simd128",
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Set::Neon => "neon",
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Set::NeonDot => "neondot",
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
@@ -186,6 +200,10 @@ pub fn matmul(
             DType::Q8_0 => wasm32::q8_0(p),
             DType::Q4_0 => wasm32::q4_0(p),
         },
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        Set::Neon => aarch64::neon(p),
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        Set::NeonDot => aarch64::neon_dot(p),
         #[cfg(target_arch = "x86_64")]
         Set::Avx2 => x86_64::avx2(p),
         #[cfg(target_arch = "x86_64")]

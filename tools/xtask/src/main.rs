@@ -4,6 +4,7 @@
 //! it does so. docs/DEVELOPING.md is the guide; `cargo xtask help` the list.
 #![forbid(unsafe_code)]
 
+mod aarch64;
 mod bench;
 mod carry;
 mod checks;

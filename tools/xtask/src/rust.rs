@@ -81,7 +81,7 @@ pub fn document(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
 }
 
 /// Sums libtest's result lines: passed, failed, ignored.
-fn totals(text: &str) -> (usize, usize, usize) {
+pub fn totals(text: &str) -> (usize, usize, usize) {
     let mut sum = (0, 0, 0);
     for line in text.lines().filter_map(|line| line.trim().strip_prefix("test result: ")) {
         let words: Vec<&str> = line.split_whitespace().collect();
