@@ -222,33 +222,62 @@ fn keep<'k>(weights: &[f32], sampling: &Sampling, ids: &'k mut [u32]) -> Result<
 }
 
 /// Tokens by weight, sorted only as far as asked: a heap that gives its
-/// largest to the end of the same array.
+/// largest to the end of the same array. Those far less likely than the first
+/// are not even in the heap, until the others are used up.
 struct Ranked<'k, 'w> {
     weights: &'w [f32],
-    /// A heap of `len`, then what was taken out, the largest last.
+    /// `base` that wait, a heap of `len`, then what was taken out, the largest last.
     ids: &'k mut [u32],
+    base: usize,
     len: usize,
 }
 
 impl<'k, 'w> Ranked<'k, 'w> {
+    /// Weights below this wait; the largest is about 1.
+    const FAR: f32 = 1e-3;
+
     fn new(weights: &'w [f32], ids: &'k mut [u32]) -> Self {
-        ids.iter_mut().zip(0u32..).for_each(|(slot, id)| *slot = id);
-        let len = ids.len();
-        let mut ranked = Self { weights, ids, len };
-        for at in (0..len / 2).rev() {
-            ranked.sink(at);
+        let n = ids.len();
+        let (mut far, mut near) = (0, n);
+        for (id, weight) in (0..n as u32).zip(weights) {
+            let at = if *weight < Self::FAR {
+                far += 1;
+                far - 1
+            } else {
+                near -= 1;
+                near
+            };
+            if let Some(slot) = ids.get_mut(at) {
+                *slot = id;
+            }
         }
+        let mut ranked = Self { weights, ids, base: far, len: n - far };
+        ranked.heap();
         ranked
+    }
+
+    /// Makes a heap of the `len` tokens behind `base`.
+    fn heap(&mut self) {
+        for at in (0..self.len / 2).rev() {
+            self.sink(at);
+        }
     }
 
     /// The weight of the token of this rank, 0 the largest.
     fn weight(&mut self, rank: usize) -> f32 {
-        while self.len > 0 && self.ids.len() - self.len <= rank {
+        while self.ids.len() - self.base - self.len <= rank {
+            if self.len == 0 {
+                if self.base == 0 {
+                    break;
+                }
+                (self.base, self.len) = (0, self.base);
+                self.heap();
+            }
             self.len -= 1;
-            slices::swap(self.ids, 0, self.len);
+            slices::swap(self.ids, self.base, self.base + self.len);
             self.sink(0);
         }
-        self.ids.len().checked_sub(rank + 1).map_or(0.0, |at| self.at(at).0)
+        self.ids.len().checked_sub(rank + 1).map_or(0.0, |place| self.order(place).0)
     }
 
     /// The `n` largest, the largest last; they were ranked before.
@@ -257,8 +286,8 @@ impl<'k, 'w> Ranked<'k, 'w> {
         self.ids.get(start..).unwrap_or_default()
     }
 
-    /// What a place is ordered by: its weight, and of equals the lowest id.
-    fn at(&self, place: usize) -> (f32, core::cmp::Reverse<u32>) {
+    /// What the token at a place is ordered by: its weight, and of equals the lowest id.
+    fn order(&self, place: usize) -> (f32, core::cmp::Reverse<u32>) {
         let id = self.ids.get(place).copied().unwrap_or(u32::MAX);
         let weight = self.weights.get(id as usize).copied().unwrap_or(-1.0);
         (weight, core::cmp::Reverse(id))
@@ -266,18 +295,18 @@ impl<'k, 'w> Ranked<'k, 'w> {
 
     fn sink(&mut self, mut at: usize) {
         loop {
-            let (left, right) = (2 * at + 1, 2 * at + 2);
             let mut largest = at;
-            if left < self.len && self.at(left) > self.at(largest) {
-                largest = left;
-            }
-            if right < self.len && self.at(right) > self.at(largest) {
-                largest = right;
+            for child in [2 * at + 1, 2 * at + 2] {
+                if child < self.len
+                    && self.order(self.base + child) > self.order(self.base + largest)
+                {
+                    largest = child;
+                }
             }
             if largest == at {
                 return;
             }
-            slices::swap(self.ids, at, largest);
+            slices::swap(self.ids, self.base + at, self.base + largest);
             at = largest;
         }
     }
@@ -446,6 +475,24 @@ mod tests {
         let sampling = Sampling { temperature: 1.0, top_k: 3, ..Sampling::default() };
         let counts = counts(&[0.5; 50], &sampling, 2000);
         assert!(counts[..3].iter().all(|&n| n > 0) && counts[3..].iter().all(|&n| n == 0));
+    }
+
+    #[test]
+    fn ranks_are_those_of_a_sorted_list() {
+        let mut random = Rng::new(5);
+        // Many equals, and more that are far from the likeliest than near it.
+        let number = |x: u32| 1.0 / (1 << (x % 16)) as f32;
+        let weights: Vec<f32> = (0..600).map(|_| number(random.next_u32())).collect();
+        let mut sorted: Vec<u32> = (0..600).collect();
+        sorted.sort_by(|a, b| weights[*b as usize].total_cmp(&weights[*a as usize]));
+        for n in [1, 7, 600] {
+            let mut ids = vec![0; 600];
+            let mut ranked = Ranked::new(&weights, &mut ids);
+            assert!((0..n).all(|rank| ranked.weight(rank) == weights[sorted[rank] as usize]));
+            let best: Vec<u32> = ranked.into_best(n).iter().rev().copied().collect();
+            assert_eq!(best, sorted[..n]);
+        }
+        assert_eq!(Ranked::new(&weights, &mut [0; 600]).weight(600), 0.0);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod emscripten;
 mod header;
 mod hosts;
 mod installed;
+mod instructions;
 mod native;
 mod package;
 mod process;
@@ -97,6 +98,12 @@ enum Command {
     },
     /// Measure pagelm beside other engines; write tools/bench/results.json and docs/PERFORMANCE.md
     Bench(bench::Options),
+    /// Count the instructions of the native kernels with valgrind
+    Instructions {
+        /// Write tools/bench/instructions.json, which `test instructions` compares with
+        #[arg(long)]
+        write: bool,
+    },
     /// Build everything the demo page needs and serve it on this machine
     Demo {
         /// Port on 127.0.0.1; 0 takes any free one
@@ -130,6 +137,7 @@ fn run(args: Args) -> anyhow::Result<bool> {
         Command::Emscripten => emscripten::command(&ctx)?,
         Command::Sizes { check, functions } => sizes::command(&ctx, check, functions)?,
         Command::Bench(options) => bench::command(&ctx, &options)?,
+        Command::Instructions { write } => instructions::command(&ctx, write)?,
         Command::Demo { port, open, isolate, screenshot, toolchain } => {
             let options = demo::Options { port, open, isolate, screenshot, toolchain };
             demo::command(&ctx, &options)?

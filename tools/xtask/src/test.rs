@@ -10,8 +10,8 @@ use crate::tally::Tally;
 use crate::toolchain::{self, Road};
 use crate::wasm::{self, Variant};
 use crate::{
-    aarch64, bench, carry, checks, cortex_m, cpp, emscripten, header, hosts, installed, native,
-    package, rust, setup, sizes, train, web,
+    aarch64, bench, carry, checks, cortex_m, cpp, emscripten, header, hosts, installed,
+    instructions, native, package, rust, setup, sizes, train, web,
 };
 
 struct Step {
@@ -29,6 +29,11 @@ const STEPS: &[Step] = &[
     },
     Step { name: "rust", what: "cargo test of the workspace", run: rust::test },
     Step { name: "aarch64", what: "the kernels on emulated AArch64", run: aarch64::step },
+    Step {
+        name: "instructions",
+        what: "instruction counts of the native kernels",
+        run: instructions::step,
+    },
     Step { name: "doc", what: "documentation of the core", run: rust::document },
     Step { name: "header", what: "include/pagelm.h against the source", run: header::step },
     Step {
