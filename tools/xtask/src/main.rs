@@ -6,6 +6,7 @@
 
 mod aarch64;
 mod bench;
+mod bindgen;
 mod carry;
 mod checks;
 mod cortex_m;
@@ -71,6 +72,12 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Choice::Auto)]
         toolchain: Choice,
     },
+    /// Build the wasm-bindgen package; write the table of its allocators in its README
+    Bindgen {
+        /// Which toolchain: rustup's target, Debian's packages, or the first that works
+        #[arg(long, value_enum, default_value_t = Choice::Auto)]
+        toolchain: Choice,
+    },
     /// Write include/pagelm.h from the Rust source
     Header {
         /// Compare only; fail when the checked-in file differs
@@ -131,6 +138,7 @@ fn run(args: Args) -> anyhow::Result<bool> {
         Command::Test { list: true, .. } => test::list(),
         Command::Test { steps, .. } => return test::run(&ctx, &steps),
         Command::Wasm { toolchain } => drop(wasm::command(&ctx, toolchain)?),
+        Command::Bindgen { toolchain } => bindgen::command(&ctx, toolchain)?,
         Command::Header { check } => header::command(&ctx, check)?,
         Command::Dist => drop(dist::command(&ctx)?),
         Command::Install { prefix } => dist::install(&ctx, &prefix)?,

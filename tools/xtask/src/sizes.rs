@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::bindgen;
 use crate::ctx::Ctx;
 use crate::package;
 use crate::tally::{Tally, excused};
@@ -44,12 +45,12 @@ impl Size {
             format!("{} (`cargo xtask wasm` makes the .wasm files)", file.display())
         })?;
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Size {
-            file: name,
-            raw: bytes.len() as u64,
-            gzip: gzip(&bytes)?,
-            brotli: brotli(&bytes)?,
-        })
+        Size::of_bytes(name, &bytes)
+    }
+
+    /// Of what is loaded together under one name.
+    pub fn of_bytes(file: String, bytes: &[u8]) -> Result<Size> {
+        Ok(Size { file, raw: bytes.len() as u64, gzip: gzip(bytes)?, brotli: brotli(bytes)? })
     }
 
     pub fn numbers(&self) -> [(&'static str, u64); 3] {
@@ -77,6 +78,7 @@ fn measure(ctx: &Ctx, road: Road) -> Result<Vec<Size>> {
     for variant in Variant::PARTIAL {
         sizes.push(Size::of(&wasm::build(ctx, road, variant)?)?);
     }
+    sizes.extend(bindgen::sizes(ctx, road)?);
     Ok(sizes)
 }
 

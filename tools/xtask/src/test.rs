@@ -10,7 +10,7 @@ use crate::tally::Tally;
 use crate::toolchain::{self, Road};
 use crate::wasm::{self, Variant};
 use crate::{
-    aarch64, bench, carry, checks, cortex_m, cpp, emscripten, header, hosts, installed,
+    aarch64, bench, bindgen, carry, checks, cortex_m, cpp, emscripten, header, hosts, installed,
     instructions, native, package, rust, setup, sizes, train, web,
 };
 
@@ -76,6 +76,11 @@ const STEPS: &[Step] = &[
     Step { name: "cortex-m", what: "texts on an emulated Cortex-M4", run: cortex_m::step },
     Step { name: "bench", what: "the benchmark rig, with pagelm alone", run: bench::step },
     Step { name: "train", what: "the training scripts, and shortened runs", run: train::step },
+    Step {
+        name: "bindgen",
+        what: "the wasm-bindgen package, its page and its allocators",
+        run: bindgen::step,
+    },
     Step { name: "sizes", what: "budgets and the size table", run: sizes::step },
     Step { name: "lockfiles", what: "npm's lock files", run: lockfile },
 ];

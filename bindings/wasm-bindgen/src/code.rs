@@ -1,0 +1,13 @@
+//! The names of errors.
+
+/// `PAGELM_ERROR_*` of pagelm.h without that prefix, -1 first.
+const NAMES: &str = "TRUNCATED BAD_MAGIC BAD_VERSION CORRUPT UNSUPPORTED_ARCH UNSUPPORTED_TYPE UNSUPPORTED \
+    MISSING_KEY BAD_VALUE MISSING_TENSOR BAD_SHAPE NOT_FINITE OVERFLOW OUT_OF_MEMORY TOO_LARGE MISALIGNED \
+    BAD_TOKEN NO_TOKENIZER UNENCODABLE TEXT_TOO_LONG PROMPT_TOO_LONG NOTHING_FED NO_LOGITS BAD_PARAM \
+    BAD_SNAPSHOT NOT_LOADED FULL NULL DEAD_HANDLE BAD_STRUCT BUFFER_TOO_SMALL INTERNAL OVERLAP BAD_RANGE BAD_INPUT";
+
+/// The name of an error.
+pub(crate) fn name(error: &pagelm::Error) -> &'static str {
+    let n = error.code().unsigned_abs() as usize;
+    NAMES.split(' ').nth(n - 1).unwrap_or("INTERNAL")
+}
