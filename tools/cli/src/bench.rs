@@ -3,7 +3,7 @@
 
 use crate::convert::Format;
 use crate::convert::random::{self, Shape};
-use crate::model_file::{IsaChoice, ModelFile, about_prompt, parse_isa, session_memory};
+use crate::model_file::{BATCH, IsaChoice, ModelFile, about_prompt, parse_isa, session_memory};
 use crate::progress;
 use anyhow::{Result, bail, ensure};
 use clap::Args as ClapArgs;
@@ -41,7 +41,7 @@ pub struct Args {
     /// Draw from the likeliest tokens that together reach probability P; 0: off
     #[arg(long, value_name = "P", default_value_t = 0.0)]
     top_p: f32,
-    /// Prompt tokens worked on together
+    /// Prompt tokens worked on together [default: 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch: Option<u32>,
     /// The kernels: auto, scalar, or an instruction set of this machine
@@ -81,7 +81,7 @@ pub fn run(args: &Args) -> Result<()> {
     let isa = model.isa().name();
     let n_vocab = model.info().n_vocab;
     ensure!(n_vocab > 0, "{} has no tokens; bench runs language models", args.model.display());
-    let params = SessionParams { n_batch: args.batch.unwrap_or(0), ..SessionParams::default() };
+    let params = SessionParams { n_batch: args.batch.unwrap_or(BATCH), ..SessionParams::default() };
     let mut mem = session_memory(&model, &params)?;
     let memory_bytes = file_bytes + mem.bytes().len();
     let mut session = Session::new(&model, mem.bytes_mut(), &params).map_err(anyhow::Error::msg)?;

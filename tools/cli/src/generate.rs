@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::ids::{Ids, fnv1a64};
-use crate::model_file::{IsaChoice, ModelFile, about_prompt, parse_isa, session_memory};
+use crate::model_file::{BATCH, IsaChoice, ModelFile, about_prompt, parse_isa, session_memory};
 use crate::text::Utf8Joiner;
 use crate::tokenize;
 use anyhow::{Context, Result};
@@ -68,7 +68,7 @@ pub struct Args {
     /// Tokens of context to make room for [default: the model's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     context: Option<u32>,
-    /// Prompt tokens worked on together; the text does not depend on it
+    /// Prompt tokens worked on together; the text does not depend on it [default: 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch: Option<u32>,
     /// What to do when the context is full: stop, or forget the oldest tokens
@@ -133,7 +133,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let prompt_ids = prompt_ids(args, &model)?;
     let params = SessionParams {
         n_ctx: args.context.unwrap_or(0),
-        n_batch: args.batch.unwrap_or(0),
+        n_batch: args.batch.unwrap_or(BATCH),
         when_full: match args.when_full {
             Full::Stop => WhenFull::Stop,
             Full::Slide => WhenFull::Slide,

@@ -81,6 +81,11 @@ impl ModelFile {
     }
 }
 
+/// Prompt tokens worked on together, unless told otherwise: more than the
+/// engine's default, since here the weights come from memory for every batch and
+/// the room is cheap.
+pub const BATCH: u32 = 64;
+
 /// The memory of a session.
 pub fn session_memory(model: &Model<'_>, params: &SessionParams) -> Result<Aligned> {
     let size = Session::mem_size(model, params).map_err(anyhow::Error::msg)?;

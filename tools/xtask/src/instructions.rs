@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -65,7 +65,43 @@ pub fn step(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
     {
         tally.check(&format!("{case}: {now} instructions"), close(now, before));
     }
+    tally.check("no kernel calls anything: no check of bounds, no copy", no_calls(ctx));
     Ok(())
+}
+
+/// Whether the disassembly of every kernel is free of calls. A check of bounds
+/// ends in a call of the panic, and a copy is a call of `memcpy`.
+fn no_calls(ctx: &Ctx) -> Result<()> {
+    let output = ctx
+        .job("disassembly", "objdump")
+        .args(["--disassemble", "--demangle", "--no-show-raw-insn"])
+        .arg(program(ctx))
+        .quiet()
+        .run()?;
+    let mut kernels = Vec::new();
+    let mut inside = None;
+    for line in output.stdout.lines() {
+        if let Some(name) = line.strip_suffix(">:").and_then(|line| line.split_once('<')) {
+            inside = KERNELS.iter().find(|kernels| name.1.starts_with(**kernels)).map(|_| name.1);
+            kernels.extend(inside);
+        } else if let Some(name) = inside {
+            let called = line.split_once("call ").map(|(_, target)| target.trim());
+            ensure!(called.is_none(), "{name} calls {}", called.unwrap_or_default());
+        }
+    }
+    for named in KERNELS {
+        let n = kernels.iter().filter(|name| name.starts_with(named)).count();
+        ensure!(n >= 4, "{n} functions {named}* in the disassembly, where each format has one");
+    }
+    Ok(())
+}
+
+/// What the kernels' names begin with.
+const KERNELS: [&str; 2] = ["pagelm::kernels::scalar::", "pagelm::kernels::x86_64::"];
+
+/// The program whose instructions are counted.
+fn program(ctx: &Ctx) -> PathBuf {
+    ctx.target.join("release/examples/instructions")
 }
 
 /// Fewer is a reason to renew the file as well, or the gain could be lost unseen.
@@ -97,7 +133,7 @@ fn count_all(ctx: &Ctx) -> Result<BTreeMap<String, u64>> {
         .args(["build", "--release", "--package", "pagelm", "--example", "instructions"])
         .without_env(&["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"])
         .run()?;
-    let program = ctx.target.join("release/examples/instructions");
+    let program = program(ctx);
     let mut counts = BTreeMap::new();
     for set in SETS {
         for format in ["f32", "f16", "q8_0", "q4_0"] {
