@@ -116,11 +116,11 @@ pub fn step(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
     let mut page = false;
     for road in [Road::Debian, Road::Rustup] {
         let name = road.name();
-        let made = toolchain::prepare_for(ctx, road, target(road))
-            .and_then(|said| Ok(println!("  {said}")))
-            .and_then(|()| library(ctx, road))
-            .and_then(|library| make(ctx, &library, &out));
-        if tally.value(&format!("em++ links the library of {name}"), made).is_none() {
+        let linked = || {
+            println!("  {}", toolchain::prepare_for(ctx, road, target(road))?);
+            make(ctx, &library(ctx, road)?, &out)
+        };
+        if tally.value(&format!("em++ links the library of {name}"), linked()).is_none() {
             continue;
         }
         page = true;
