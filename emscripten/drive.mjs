@@ -115,7 +115,7 @@ const visit = {
         return new Response(new ReadableStream({ start }));
       };
     });
-    await page.select("#model", "sherlock.gguf");
+    await page.select("#model", "stories-gru.gguf");
     await page.click("#load");
     await until("progress", () => document.querySelector("#loaded").textContent === "0.2 MB of 0.5 MB");
     await shot("loading");
@@ -123,8 +123,8 @@ const visit = {
     await idle();
     assert.equal(await text("#status"), "Stopped.");
     assert.ok(await page.$eval("#write", (button) => button.disabled));
-    await load("sherlock.gguf");
-    await set({ prompt: "Holmes ", tokens: 20 });
+    await load("stories-gru.gguf");
+    await set({ prompt: "Once upon ", tokens: 20 });
     assert.ok((await write()).length > 5);
   },
 

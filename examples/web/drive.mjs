@@ -97,7 +97,7 @@ const visit = {
     assert.ok(all.every((share, i) => share >= 0 && share <= 1 && (i === 0 || share <= all[i - 1])), all.join(" "));
     assert.ok(all.reduce((sum, share) => sum + share) <= 1.001);
     assert.ok(Number((await text("#rate")).replace(/\D/g, "")) > 0);
-    assert.match(await text("#context"), /^\d+ of 192$/);
+    assert.match(await text("#context"), /^\d+ of 256$/);
     assert.match(await text("#status"), /tokens.*a second/);
   },
 

@@ -52,7 +52,7 @@ export function jobsOf({ engines, models, dtypes, hosts }, has) {
 export function smokeJobs() {
   const shapes = {
     "gpt2-basic-bytes": { kind: "gpt", vocab: 258, context: 192 },
-    sherlock: { kind: "gru", vocab: 77 },
+    "stories-gru": { kind: "gru", vocab: 512 },
   };
   const pagelm = ENGINES.filter(({ file, engine }) => file === "pagelm.wasm" || engine === "native-pagelm");
   const jobs = [];

@@ -90,6 +90,7 @@ def train(model, optimizers, data, a, checkpoint, schedule=rate):
             save()
             show.line(f"stopped at step {step}; the same command goes on from here")
             sys.exit(130)
+    stop.done()
     return curve
 
 
@@ -98,12 +99,16 @@ class Stop:
 
     def __init__(self):
         self.asked = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self.note)
+        self.before = {number: signal.signal(number, self.note) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def note(self, number, _):
         self.asked = True
         signal.signal(number, signal.SIG_DFL)
+
+    def done(self):
+        """After the training the signals mean again what they meant."""
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
 
 
 class Progress:
