@@ -526,3 +526,20 @@ fn bad_use_is_exit_2() {
         assert!(!ok(args).is_empty());
     }
 }
+
+#[test]
+fn bench_measures_a_random_model() {
+    let folder = Folder::new();
+    let file = folder.file("random.gguf");
+    let small = ["--random", "q8_0", "--shape", "2x64x96", "-p", "8", "-n", "4", "-r", "2"];
+    let out = json(&[&["bench", &file, "--isa", "scalar", "--json"], &small[..]].concat());
+    assert_eq!((&out["isa"], &out["threads"]), (&json!("scalar"), &json!(1)));
+    for (runs, median) in
+        [("prompt_runs", "prompt_tokens_per_second"), ("runs", "tokens_per_second")]
+    {
+        assert_eq!(floats(&out[runs]).len(), 2);
+        assert!(out[median].as_f64().unwrap() > 0.0);
+    }
+    // The file stays, and is a model like any other.
+    assert!(ok(&["bench", &file, "-p", "1", "-n", "1", "-r", "1"]).contains("1 thread"));
+}
