@@ -211,7 +211,7 @@ impl ActsBuffer<'_> {
             let q = self.q.get_mut(..x.len()).ok_or(Error::Internal)?;
             let d = self.d.get_mut(..blocks).ok_or(Error::Internal)?;
             let s = self.s.get_mut(..blocks).ok_or(Error::Internal)?;
-            kernels::quantize(x, q, d, s);
+            kernels::quantize(matrix.dtype, x, q, d, s);
         }
         Ok(())
     }

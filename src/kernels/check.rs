@@ -4,7 +4,7 @@
 //! It needs no `std`, so that a wasm build can run it on itself.
 #![forbid(unsafe_code)]
 
-use super::{Acts, BLOCK, Isa, Quant, Weights, matmul, quantize, row};
+use super::{Acts, BLOCK, Isa, Quant, Weights, acts, matmul, quantize, row};
 use crate::quant::{DType, GROUP, dequantize_row, half_to_f32, pack_group, quantize_row};
 
 /// The largest case: columns, groups, vectors.
@@ -92,7 +92,7 @@ impl Bench {
         }
         bench.f.iter_mut().take(n * k).for_each(|x| *x = random.float());
         if k.is_multiple_of(BLOCK) {
-            quantize(bench.f.get(..n * k)?, &mut bench.q, &mut bench.d, &mut bench.s);
+            quantize(dtype, bench.f.get(..n * k)?, &mut bench.q, &mut bench.d, &mut bench.s);
         }
         Some(bench)
     }
@@ -108,6 +108,9 @@ impl Bench {
 /// What differed.
 pub fn run(isa: Isa, dtype: DType, seed: u32) -> Result<(), &'static str> {
     let mut random = Random(seed | 1);
+    if dtype.is_quantized() {
+        quantised(dtype, &mut random)?;
+    }
     for (k, groups, n) in SHAPES {
         let fits =
             k.is_multiple_of(dtype.block_len()) && (dtype != DType::F16 || k.is_multiple_of(2));
@@ -158,8 +161,10 @@ fn near(dtype: DType, bytes: &[u8], x: Acts<'_>, got: f32) -> Result<(), &'stati
     dequantize_row(dtype, bytes, numbers).map_err(|_| "dequantize")?;
     let (mut sum, mut size) = (0.0f64, 0.0f64);
     for (i, (&w, &f)) in numbers.iter().zip(x.f).enumerate() {
-        let x = match (dtype.is_quantized(), x.q.get(i), x.d.get(i / BLOCK)) {
-            (true, Some(&q), Some(&d)) => f64::from(q) * f64::from(d),
+        let x = match (dtype.is_quantized(), x.q.as_chunks().0.get(i / BLOCK), x.d.get(i / BLOCK)) {
+            (true, Some(q), Some(&d)) => {
+                f64::from(acts::numbers(dtype, q)[i % BLOCK]) * f64::from(d)
+            }
             _ => f64::from(f),
         };
         sum += f64::from(w) * x;
@@ -167,6 +172,33 @@ fn near(dtype: DType, bytes: &[u8], x: Acts<'_>, got: f32) -> Result<(), &'stati
     }
     let error = (f64::from(got) - sum).abs();
     if error <= size * 1e-5 + 1e-30 { Ok(()) } else { Err("the reference is not the dot product") }
+}
+
+/// Whether activations are quantised as the reference does, ties, blocks of
+/// zeros and of next to nothing among them.
+fn quantised(dtype: DType, random: &mut Random) -> Result<(), &'static str> {
+    const N: usize = 8 * BLOCK;
+    let mut x = [0.0; N];
+    for (i, block) in x.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
+        for (j, x) in block.iter_mut().enumerate() {
+            *x = match i {
+                // Its scale is 1: all but the first are ties.
+                0 if j == 0 => -127.0,
+                0 => j as f32 - 16.5,
+                1 => 1e-35,
+                2 => 0.0,
+                _ => random.float(),
+            };
+        }
+    }
+    let (mut q, mut d, mut s) = ([[7; N]; 2], [[7.0; N / BLOCK]; 2], [[7; N / BLOCK]; 2]);
+    quantize(dtype, &x, &mut q[0], &mut d[0], &mut s[0]);
+    acts::reference(dtype, &x, &mut q[1], &mut d[1], &mut s[1]);
+    if q[0] == q[1] && d[0].map(f32::to_bits) == d[1].map(f32::to_bits) && s[0] == s[1] {
+        Ok(())
+    } else {
+        Err("activations are quantised otherwise than by the reference")
+    }
 }
 
 /// Whether the conversion used by the kernels is IEEE's for every finite half.

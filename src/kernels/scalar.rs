@@ -2,7 +2,7 @@
 //! without SIMD.
 #![forbid(unsafe_code)]
 
-use super::{Acts, BLOCK, Product, Quant};
+use super::{Acts, BLOCK, Product, Quant, acts};
 use crate::quant::{DType, GROUP, half_to_f32};
 use crate::slices;
 
@@ -88,6 +88,7 @@ pub(super) fn q8_0(p: &mut Product<'_, '_>) {
         let vectors = x.q.as_chunks::<BLOCK>().0.iter().zip(x.d);
         for ((d, words), (x, &xd)) in blocks(group, 34).zip(vectors) {
             let mut dot = [0i32; GROUP];
+            let x = acts::numbers(DType::Q8_0, x);
             for (step, x) in words.as_chunks::<STEP>().0.iter().zip(x.as_chunks::<4>().0) {
                 for (dot, word) in dot.iter_mut().zip(step.as_chunks::<4>().0) {
                     *dot += dot4(word.map(|b| i32::from(b as i8)), x);
@@ -105,6 +106,7 @@ pub(super) fn q4_0(p: &mut Product<'_, '_>) {
         let vectors = x.q.as_chunks::<BLOCK>().0.iter().zip(x.d);
         for ((d, words), (x, &xd)) in blocks(group, 18).zip(vectors) {
             let mut dot = [0i32; GROUP];
+            let x = acts::numbers(DType::Q4_0, x);
             let (low, high) = x.split_at(BLOCK / 2);
             let x = low.as_chunks::<4>().0.iter().zip(high.as_chunks::<4>().0);
             for (step, (low, high)) in words.as_chunks::<STEP>().0.iter().zip(x) {
@@ -141,13 +143,15 @@ pub(super) fn row(dtype: DType, row: &[u8], x: Acts<'_>) -> f32 {
         DType::Q8_0 => {
             for (&[a, b, ref quants @ ..], (x, &xd)) in row.as_chunks::<34>().0.iter().zip(vectors)
             {
+                let x = acts::numbers(dtype, x);
                 let dot: i32 =
-                    quants.iter().zip(x).map(|(&q, &x)| i32::from(q as i8) * i32::from(x)).sum();
+                    quants.iter().zip(&x).map(|(&q, &x)| i32::from(q as i8) * i32::from(x)).sum();
                 acc += dot as f32 * (half_to_f32(u16::from_le_bytes([a, b])) * xd);
             }
         }
         DType::Q4_0 => {
             for (&[a, b, ref bytes @ ..], (x, &xd)) in row.as_chunks::<18>().0.iter().zip(vectors) {
+                let x = acts::numbers(dtype, x);
                 let (low, high) = x.split_at(BLOCK / 2);
                 let mut dot = 0i32;
                 for ((&byte, &low), &high) in bytes.iter().zip(low).zip(high) {

@@ -1,43 +1,60 @@
-//! Kernels for WebAssembly's fixed 128-bit SIMD, chosen when the module is built.
+//! Kernels for WebAssembly's 128-bit SIMD, chosen when the module is built: the
+//! fixed instructions alone, or with those of relaxed-simd.
 //!
-//! Rows 0..4 of a group are one vector and rows 4..8 another. Eight-bit
-//! weights are widened as they are loaded; the activations are 16-bit already,
-//! so one `i32x4.dot_i16x8_s` multiplies two rows by four activations. It
-//! leaves two sums per row, which are added once per block: integers, so the
-//! order does not matter.
+//! Rows 0..4 of a group are one vector and rows 4..8 another, and a lane of 32
+//! bits is a row: a word of four weights is multiplied where it lies, by a
+//! quad of activations that every lane holds. What has to be the same for
+//! every row of a product (the order of a quad, signs, powers of two) is done
+//! to the activations, once; see [`quantize`] and `acts::numbers`.
+//!
+//! - **simd128.** The bytes of a word are cut into the even and the odd ones
+//!   by a shift and a mask, which leaves them times 256 as 16-bit numbers for
+//!   `i32x4.dot_i16x8_s`; nibbles are cut out by masks alone and stay times 1,
+//!   16 or 256, while their activations carry the rest of 256. The 256 is
+//!   shifted out once per block. |sum| <= 256 x 32 x 128 x 127 < 2^28.
+//! - **relaxed-simd.** `i16x8.relaxed_dot_i8x16_i7x16_s` leaves it to the
+//!   machine what happens to a second operand beyond 0..=127 and to sums
+//!   beyond 16 bits. Neither occurs: the second operand is a nibble (sums of
+//!   eight products of up to 15 x 127 x 2 <= 30,480) or the magnitude of an
+//!   activation (2 x 128 x 127 = 32,512), with the activation's sign moved to
+//!   the weight: w x = (w ^ m) |x| - m |x|, where m is -1 for a negative x,
+//!   and the sum of -m |x| is known before. docs/NUMERICS.md says more.
 
 use super::Product;
+use super::acts::{BLOCK, TINY};
+use crate::math;
+use crate::quant::DType;
 use core::arch::wasm32::*;
 
 /// Pointers into one product.
 ///
 /// Every pointer below is moved only inside the sizes that `Product::check`
-/// established: w over `n_groups` groups of `k` columns, x over `n` vectors of
-/// `k`, y over `n` rows of `n_groups * 8`.
+/// established: w over a group of `k` columns, x over as many vectors of `k`
+/// as the tile takes, y over eight results of each, `y_stride` apart.
 #[derive(Clone, Copy)]
 struct Raw {
     w: *const u8,
-    q: *const i16,
+    q: *const u8,
     d: *const f32,
     s: *const i32,
     f: *const f32,
     y: *mut f32,
     k: usize,
+    y_stride: usize,
 }
 
-/// Calls `tile2`, where there is one, for two vectors at once, and `tile1` for
-/// what is left, group by group.
+/// Calls `tile4`, where there is one, for four vectors at once, and `tile1`
+/// for what is left, group by group.
 ///
 /// # Safety
-/// `p` passed `Product::check`; the tiles stay inside what [`Raw`] states, for
-/// the two vectors `k`, `k / 32` and `y_stride` elements apart.
+/// `p` passed `Product::check`; the tiles stay inside what [`Raw`] states.
 #[inline(never)]
 unsafe fn for_each_tile(
     p: &mut Product<'_, '_>,
-    tile1: unsafe fn(Raw, usize),
-    tile2: Option<unsafe fn(Raw, usize)>,
+    tile1: unsafe fn(Raw),
+    tile4: Option<unsafe fn(Raw)>,
 ) {
-    let (k, blocks) = (p.w.k, p.w.k / 32);
+    let (k, blocks) = (p.w.k, p.w.k / BLOCK);
     for g in 0..p.w.n_groups {
         let mut t = 0;
         while t < p.n {
@@ -47,26 +64,34 @@ unsafe fn for_each_tile(
             unsafe {
                 let raw = Raw {
                     w: p.w.data.as_ptr().add(g * p.w.stride),
-                    q: p.x.q.as_ptr().wrapping_add(t * k),
+                    q: p.x.q.as_ptr().wrapping_add(t * k).cast(),
                     d: p.x.d.as_ptr().wrapping_add(t * blocks),
                     s: p.x.s.as_ptr().wrapping_add(t * blocks),
                     f: p.x.f.as_ptr().wrapping_add(t * k),
                     y: p.y.as_mut_ptr().add(t * p.y_stride + g * 8),
                     k,
+                    y_stride: p.y_stride,
                 };
-                t += match tile2 {
-                    Some(tile2) if t + 1 < p.n => {
-                        tile2(raw, p.y_stride);
-                        2
+                t += match tile4 {
+                    Some(tile4) if t + 3 < p.n => {
+                        tile4(raw);
+                        4
                     }
                     _ => {
-                        tile1(raw, p.y_stride);
+                        tile1(raw);
                         1
                     }
                 };
             }
         }
     }
+}
+
+/// A constant that stays in a register: V8 builds one that it knows anew at each use.
+#[inline(always)]
+fn kept(constant: &'static v128) -> v128 {
+    // SAFETY: a reference is good for reading; volatile only hides what is read.
+    unsafe { core::ptr::read_volatile(constant) }
 }
 
 #[inline(always)]
@@ -83,17 +108,6 @@ unsafe fn load(p: *const u8) -> v128 {
 fn half_high_to_f32(v: v128) -> v128 {
     let bits = v128_and(i32x4_shr(v, 3), u32x4_splat(0x8fff_e000));
     f32x4_mul(bits, f32x4_splat(5.192_297e33))
-}
-
-/// The eight half-precision scales at `p`, as two vectors.
-#[inline(always)]
-unsafe fn scales(p: *const u8) -> [v128; 2] {
-    // SAFETY: the caller's pointer is good for 16 bytes.
-    let halves = unsafe { load(p) };
-    let zero = u16x8_splat(0);
-    let low = i16x8_shuffle::<8, 0, 9, 1, 10, 2, 11, 3>(halves, zero);
-    let high = i16x8_shuffle::<8, 4, 9, 5, 10, 6, 11, 7>(halves, zero);
-    [half_high_to_f32(low), half_high_to_f32(high)]
 }
 
 /// The sums of eight rows.
@@ -115,6 +129,14 @@ impl Rows {
     #[inline(always)]
     fn add_mul(self, w: Self, x: v128) -> Self {
         self.add(Self(f32x4_mul(w.0, x), f32x4_mul(w.1, x)))
+    }
+
+    /// # Safety
+    /// `y` good for eight numbers.
+    #[inline(always)]
+    unsafe fn load(y: *const f32) -> Self {
+        // SAFETY: the caller's.
+        unsafe { Self(v128_load(y.cast()), v128_load(y.add(4).cast())) }
     }
 
     /// # Safety
@@ -146,7 +168,7 @@ unsafe fn add_f32(p: Rows, w: *const u8, x: *const f32) -> Rows {
 
 /// # Safety
 /// As [`for_each_tile`] asks, for one vector.
-unsafe fn f32_tile(raw: Raw, _: usize) {
+unsafe fn f32_tile(raw: Raw) {
     let (mut p0, mut p1, mut p2, mut p3) = (Rows::zero(), Rows::zero(), Rows::zero(), Rows::zero());
     let (mut w, mut x, mut left) = (raw.w, raw.f, raw.k);
     // Written out: at the optimisation level that keeps the module small no loop is unrolled.
@@ -196,7 +218,7 @@ unsafe fn add_f16((even, odd): (Rows, Rows), w: *const u8, x: *const f32) -> (Ro
 
 /// # Safety
 /// As [`for_each_tile`] asks, for one vector.
-unsafe fn f16_tile(raw: Raw, _: usize) {
+unsafe fn f16_tile(raw: Raw) {
     let (mut p01, mut p23) = ((Rows::zero(), Rows::zero()), (Rows::zero(), Rows::zero()));
     let (mut w, mut x, mut left) = (raw.w, raw.f, raw.k);
     // SAFETY: k / 2 words of eight rows, k activations, eight results: see Raw.
@@ -213,191 +235,469 @@ unsafe fn f16_tile(raw: Raw, _: usize) {
     }
 }
 
-/// Integer sums of one block and vector: rows (0,1), (2,3), (4,5), (6,7), two sums each.
+/// What turns a block's scales into floats: see [`half_high_to_f32`].
 #[derive(Clone, Copy)]
-struct Dots(v128, v128, v128, v128);
+struct Halves {
+    bits: v128,
+    factor: v128,
+}
 
-impl Dots {
+impl Halves {
     #[inline(always)]
-    fn zero() -> Self {
-        let zero = i32x4_splat(0);
-        Self(zero, zero, zero, zero)
+    fn new() -> Self {
+        static BITS: v128 = u32x4(0x8fff_e000, 0x8fff_e000, 0x8fff_e000, 0x8fff_e000);
+        static FACTOR: v128 = f32x4(5.192_297e33, 5.192_297e33, 5.192_297e33, 5.192_297e33);
+        Self { bits: kept(&BITS), factor: kept(&FACTOR) }
     }
 
-    /// Adds four weights of each row times four activations, which `x` holds twice.
+    /// Four halves. The widening fills the places above the fraction with copies
+    /// of the sign, of which one is kept.
     #[inline(always)]
-    fn add(self, w: Self, x: v128) -> Self {
-        Self(
-            i32x4_add(self.0, i32x4_dot_i16x8(w.0, x)),
-            i32x4_add(self.1, i32x4_dot_i16x8(w.1, x)),
-            i32x4_add(self.2, i32x4_dot_i16x8(w.2, x)),
-            i32x4_add(self.3, i32x4_dot_i16x8(w.3, x)),
-        )
+    unsafe fn four(self, p: *const u8) -> v128 {
+        // SAFETY: the caller's pointer is good for eight bytes.
+        let wide = unsafe { i32x4_load_extend_i16x4(p.cast()) };
+        f32x4_mul(v128_and(i32x4_shl(wide, 13), self.bits), self.factor)
     }
 
-    /// The rows' sums less `less`, as floats.
+    /// The scales of eight rows times the activations' scale.
+    ///
+    /// # Safety
+    /// 16 bytes at `p`, one number at `d`.
     #[inline(always)]
-    fn rows(self, less: v128) -> Rows {
-        #[inline(always)]
-        fn pairs(a: v128, b: v128) -> v128 {
-            i32x4_add(i32x4_shuffle::<0, 2, 4, 6>(a, b), i32x4_shuffle::<1, 3, 5, 7>(a, b))
-        }
-        Rows(
-            f32x4_convert_i32x4(i32x4_sub(pairs(self.0, self.1), less)),
-            f32x4_convert_i32x4(i32x4_sub(pairs(self.2, self.3), less)),
-        )
+    unsafe fn scales(self, p: *const u8) -> Rows {
+        // SAFETY: the caller's.
+        unsafe { Rows(self.four(p), self.four(p.add(8))) }
     }
 }
 
-/// acc + dots x (weight scales x activation scale)
+impl Rows {
+    /// Integers to floats, times (weight scales x activation scale at `d`), added to self.
+    ///
+    /// # Safety
+    /// One number at `d`.
+    #[inline(always)]
+    unsafe fn add_block(self, dots: Self, scales: Self, d: *const f32) -> Self {
+        // SAFETY: the caller's.
+        let d = unsafe { v128_load32_splat(d.cast()) };
+        let scale = Rows(f32x4_mul(scales.0, d), f32x4_mul(scales.1, d));
+        let (a, b) = (f32x4_convert_i32x4(dots.0), f32x4_convert_i32x4(dots.1));
+        self.add(Rows(f32x4_mul(a, scale.0), f32x4_mul(b, scale.1)))
+    }
+
+    /// Adds the pairs of products with 16-bit numbers to 32-bit sums.
+    #[inline(always)]
+    fn add_dot(self, w: Self, x: v128) -> Self {
+        Self(i32x4_add(self.0, i32x4_dot_i16x8(w.0, x)), i32x4_add(self.1, i32x4_dot_i16x8(w.1, x)))
+    }
+}
+
+/// A format of whole numbers: how a word of eight rows is multiplied with a quad.
+trait Format: Copy {
+    /// Words in a block.
+    const WORDS: usize;
+    /// Bytes from one quad of activations to the next.
+    const QUAD: usize;
+    /// A word of eight rows, taken apart.
+    type Word: Copy;
+    fn new() -> Self;
+    /// # Safety
+    /// 32 bytes at `w`.
+    unsafe fn word(self, w: *const u8) -> Self::Word;
+    /// # Safety
+    /// A quad at `x`, and what belongs to it.
+    unsafe fn add(self, sums: Rows, w: Self::Word, x: *const u8) -> Rows;
+    /// The dot products of a block.
+    ///
+    /// # Safety
+    /// One number at `s`.
+    unsafe fn dots(self, sums: Rows, s: *const i32) -> Rows;
+}
+
+/// Two words.
+///
+/// # Safety
+/// As for one.
 #[inline(always)]
-fn add_block(acc: Rows, dots: Rows, d: [v128; 2], xd: v128) -> Rows {
-    let scale = Rows(f32x4_mul(d[0], xd), f32x4_mul(d[1], xd));
-    acc.add(Rows(f32x4_mul(dots.0, scale.0), f32x4_mul(dots.1, scale.1)))
+unsafe fn add_two<F: Format>(f: F, sums: Rows, (a, b): (F::Word, F::Word), x: *const u8) -> Rows {
+    // SAFETY: the caller's.
+    unsafe { f.add(f.add(sums, a, x), b, x.add(F::QUAD)) }
+}
+
+/// Bytes of a block of activations.
+const ACTS: usize = 2 * BLOCK;
+
+/// # Safety
+/// As [`for_each_tile`] asks, for one vector.
+unsafe fn tile1<F: Format>(raw: Raw) {
+    let (f, halves) = (F::new(), Halves::new());
+    let mut acc = Rows::zero();
+    let (mut w, mut x) = (raw.w, raw.q);
+    for b in 0..raw.k / BLOCK {
+        // SAFETY: block b of the group and of the vector: see Raw.
+        unsafe {
+            let scales = halves.scales(w);
+            w = w.add(16);
+            let (mut sums, mut quad) = (Rows::zero(), x);
+            // Two words a turn: enough for the loop's own cost to vanish.
+            for _ in 0..F::WORDS / 2 {
+                sums = add_two(f, sums, (f.word(w), f.word(w.add(32))), quad);
+                (w, quad) = (w.add(64), quad.add(2 * F::QUAD));
+            }
+            x = x.add(ACTS);
+            acc = acc.add_block(f.dots(sums, raw.s.add(b)), scales, raw.d.add(b));
+        }
+    }
+    // SAFETY: eight results: see Raw.
+    unsafe { acc.store(raw.y) }
+}
+
+/// Four vectors: the sums of a row are kept where the result goes, so that the
+/// registers are left to the block.
+///
+/// # Safety
+/// As [`for_each_tile`] asks, for four vectors.
+unsafe fn tile4<F: Format>(raw: Raw) {
+    let f = F::new();
+    let halves = Halves::new();
+    let blocks = raw.k / BLOCK;
+    let mut w = raw.w;
+    // SAFETY: eight results of each vector: see Raw.
+    unsafe {
+        for t in 0..4 {
+            Rows::zero().store(raw.y.add(t * raw.y_stride));
+        }
+    }
+    for b in 0..blocks {
+        let zero = Rows::zero();
+        let (mut s0, mut s1, mut s2, mut s3) = (zero, zero, zero, zero);
+        // SAFETY: block b of the group and of each vector: see Raw.
+        unsafe {
+            let head = w;
+            w = w.add(16);
+            let stride = 2 * raw.k;
+            let mut x = raw.q.add(b * ACTS);
+            for _ in 0..F::WORDS {
+                let word = f.word(w);
+                s0 = f.add(s0, word, x);
+                s1 = f.add(s1, word, x.add(stride));
+                s2 = f.add(s2, word, x.add(2 * stride));
+                s3 = f.add(s3, word, x.add(3 * stride));
+                (w, x) = (w.add(32), x.add(F::QUAD));
+            }
+            let scales = halves.scales(head);
+            let (s, d, y) = (raw.s.add(b), raw.d.add(b), raw.y);
+            let block = |t: usize, sums: Rows| {
+                let (s, d, y) = (s.add(t * blocks), d.add(t * blocks), y.add(t * raw.y_stride));
+                Rows::load(y).add_block(f.dots(sums, s), scales, d).store(y);
+            };
+            block(0, s0);
+            block(1, s1);
+            block(2, s2);
+            block(3, s3);
+        }
+    }
 }
 
 pub(super) fn q8_0(p: &mut Product<'_, '_>) {
     // SAFETY: `p` was checked by the caller, matmul().
-    unsafe { for_each_tile(p, q8_0_tile::<false>, Some(q8_0_tile::<true>)) }
-}
-
-/// The word at `w` of eight rows, widened.
-///
-/// # Safety
-/// 32 bytes at `w`.
-#[inline(always)]
-unsafe fn widen(w: *const u8) -> Dots {
-    // SAFETY: the caller's.
-    unsafe {
-        Dots(
-            i16x8_load_extend_i8x8(w.cast()),
-            i16x8_load_extend_i8x8(w.add(8).cast()),
-            i16x8_load_extend_i8x8(w.add(16).cast()),
-            i16x8_load_extend_i8x8(w.add(24).cast()),
-        )
-    }
-}
-
-/// Four activations, twice.
-///
-/// # Safety
-/// Four numbers at `x`.
-#[inline(always)]
-unsafe fn splat4(x: *const i16) -> v128 {
-    // SAFETY: the caller's.
-    unsafe { v128_load64_splat(x.cast()) }
-}
-
-/// One vector, or `TWO`.
-///
-/// # Safety
-/// As [`for_each_tile`] asks.
-unsafe fn q8_0_tile<const TWO: bool>(raw: Raw, y_stride: usize) {
-    let (mut acc0, mut acc1) = (Rows::zero(), Rows::zero());
-    let blocks = raw.k / 32;
-    let (mut w, mut x) = (raw.w, raw.q);
-    for b in 0..blocks {
-        // SAFETY: block b of the group (16 + 256 bytes) and of each vector: see Raw.
-        unsafe {
-            let d = scales(w);
-            let (mut dots0, mut dots1) = (Dots::zero(), Dots::zero());
-            w = w.add(16);
-            // Two words a turn: enough for the loop's own cost to vanish.
-            for _ in 0..4 {
-                let (even, odd) = (widen(w), widen(w.add(32)));
-                dots0 = dots0.add(even, splat4(x)).add(odd, splat4(x.add(4)));
-                if TWO {
-                    let x = x.add(raw.k);
-                    dots1 = dots1.add(even, splat4(x)).add(odd, splat4(x.add(4)));
-                }
-                (w, x) = (w.add(64), x.add(8));
-            }
-            let xd = raw.d.add(b);
-            let none = i32x4_splat(0);
-            acc0 = add_block(acc0, dots0.rows(none), d, v128_load32_splat(xd.cast()));
-            if TWO {
-                let xd = xd.add(blocks);
-                acc1 = add_block(acc1, dots1.rows(none), d, v128_load32_splat(xd.cast()));
-            }
-        }
-    }
-    // SAFETY: eight results of each vector: see Raw.
-    unsafe {
-        acc0.store(raw.y);
-        if TWO {
-            acc1.store(raw.y.add(y_stride));
-        }
-    }
+    unsafe { for_each_tile(p, tile1::<Q8_0>, Some(tile4::<Q8_0>)) }
 }
 
 pub(super) fn q4_0(p: &mut Product<'_, '_>) {
     // SAFETY: `p` was checked by the caller, matmul().
-    unsafe { for_each_tile(p, q4_0_tile::<false>, Some(q4_0_tile::<true>)) }
+    unsafe { for_each_tile(p, tile1::<Q4_0>, Some(tile4::<Q4_0>)) }
 }
 
-/// The nibbles of the word at `w` of eight rows, widened: the low ones, which
-/// are numbers 0..16 of the block, and the high ones, 16..32.
-///
 /// # Safety
-/// 32 bytes at `w`.
+/// Four bytes at `x`.
 #[inline(always)]
-unsafe fn widen_nibbles(w: *const u8) -> (Dots, Dots) {
+unsafe fn splat(x: *const u8) -> v128 {
     // SAFETY: the caller's.
-    let (a, b) = unsafe { (load(w), load(w.add(16))) };
-    let mask = u8x16_splat(15);
-    let (low_a, low_b) = (v128_and(a, mask), v128_and(b, mask));
-    let (high_a, high_b) = (u8x16_shr(a, 4), u8x16_shr(b, 4));
-    let both = |a, b| {
-        Dots(
-            i16x8_extend_low_i8x16(a),
-            i16x8_extend_high_i8x16(a),
-            i16x8_extend_low_i8x16(b),
-            i16x8_extend_high_i8x16(b),
-        )
-    };
-    (both(low_a, low_b), both(high_a, high_b))
+    unsafe { v128_load32_splat(x.cast()) }
 }
 
-/// One vector, or `TWO`.
+#[cfg(not(target_feature = "relaxed-simd"))]
+#[derive(Clone, Copy)]
+struct Q8_0 {
+    odd: v128,
+}
+
+#[cfg(not(target_feature = "relaxed-simd"))]
+impl Format for Q8_0 {
+    const WORDS: usize = 8;
+    const QUAD: usize = 8;
+    /// The even and the odd bytes, times 256.
+    type Word = (Rows, Rows);
+
+    #[inline(always)]
+    fn new() -> Self {
+        static ODD: v128 = u32x4(0xff00_ff00, 0xff00_ff00, 0xff00_ff00, 0xff00_ff00);
+        Self { odd: kept(&ODD) }
+    }
+
+    #[inline(always)]
+    unsafe fn word(self, w: *const u8) -> Self::Word {
+        // SAFETY: the caller's.
+        let (a, b) = unsafe { (load(w), load(w.add(16))) };
+        let even = Rows(i16x8_shl(a, 8), i16x8_shl(b, 8));
+        (even, Rows(v128_and(a, self.odd), v128_and(b, self.odd)))
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, sums: Rows, (even, odd): Self::Word, x: *const u8) -> Rows {
+        // SAFETY: the caller's.
+        let (x02, x13) = unsafe { (splat(x), splat(x.add(4))) };
+        sums.add_dot(even, x02).add_dot(odd, x13)
+    }
+
+    #[inline(always)]
+    unsafe fn dots(self, sums: Rows, _: *const i32) -> Rows {
+        Rows(i32x4_shr(sums.0, 8), i32x4_shr(sums.1, 8))
+    }
+}
+
+#[cfg(not(target_feature = "relaxed-simd"))]
+#[derive(Clone, Copy)]
+struct Q4_0 {
+    first: v128,
+    second: v128,
+    third: v128,
+}
+
+#[cfg(not(target_feature = "relaxed-simd"))]
+impl Format for Q4_0 {
+    const WORDS: usize = 4;
+    const QUAD: usize = 8;
+    /// The four nibbles of each half word: times 1 the low ones of the even
+    /// bytes, times 16 their high ones, times 256 the low ones of the odd
+    /// bytes, and times 1 again their high ones.
+    type Word = (Rows, Rows, Rows, Rows);
+
+    #[inline(always)]
+    fn new() -> Self {
+        static FIRST: v128 = u32x4(0x000f_000f, 0x000f_000f, 0x000f_000f, 0x000f_000f);
+        static SECOND: v128 = u32x4(0x00f0_00f0, 0x00f0_00f0, 0x00f0_00f0, 0x00f0_00f0);
+        static THIRD: v128 = u32x4(0x0f00_0f00, 0x0f00_0f00, 0x0f00_0f00, 0x0f00_0f00);
+        Self { first: kept(&FIRST), second: kept(&SECOND), third: kept(&THIRD) }
+    }
+
+    #[inline(always)]
+    unsafe fn word(self, w: *const u8) -> Self::Word {
+        // SAFETY: the caller's.
+        let (a, b) = unsafe { (load(w), load(w.add(16))) };
+        let masked = |mask| Rows(v128_and(a, mask), v128_and(b, mask));
+        let fourth = Rows(u16x8_shr(a, 12), u16x8_shr(b, 12));
+        (masked(self.first), masked(self.second), masked(self.third), fourth)
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, sums: Rows, w: Self::Word, x: *const u8) -> Rows {
+        // SAFETY: the caller's; numbers 16.. of a block are 32 bytes on.
+        unsafe {
+            sums.add_dot(w.0, splat(x))
+                .add_dot(w.2, splat(x.add(4)))
+                .add_dot(w.1, splat(x.add(32)))
+                .add_dot(w.3, splat(x.add(36)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dots(self, sums: Rows, s: *const i32) -> Rows {
+        // SAFETY: the caller's.
+        let less = i32x4_shl(unsafe { splat(s.cast()) }, 3);
+        let whole = |sum| i32x4_sub(i32x4_shr(sum, 8), less);
+        Rows(whole(sums.0), whole(sums.1))
+    }
+}
+
+#[cfg(target_feature = "relaxed-simd")]
+static ONES: v128 = i16x8(1, 1, 1, 1, 1, 1, 1, 1);
+
+#[cfg(target_feature = "relaxed-simd")]
+#[derive(Clone, Copy)]
+struct Q8_0 {
+    ones: v128,
+}
+
+#[cfg(target_feature = "relaxed-simd")]
+impl Format for Q8_0 {
+    const WORDS: usize = 8;
+    const QUAD: usize = 4;
+    type Word = Rows;
+
+    #[inline(always)]
+    fn new() -> Self {
+        Self { ones: kept(&ONES) }
+    }
+
+    #[inline(always)]
+    unsafe fn word(self, w: *const u8) -> Self::Word {
+        // SAFETY: the caller's.
+        unsafe { Rows(load(w), load(w.add(16))) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, sums: Rows, w: Self::Word, x: *const u8) -> Rows {
+        // SAFETY: the caller's; a block's masks lie behind its magnitudes.
+        let (size, mask) = unsafe { (splat(x), splat(x.add(32))) };
+        let pairs = |w| i16x8_relaxed_dot_i8x16_i7x16(v128_xor(w, mask), size);
+        sums.add_dot(Rows(pairs(w.0), pairs(w.1)), self.ones)
+    }
+
+    #[inline(always)]
+    unsafe fn dots(self, sums: Rows, s: *const i32) -> Rows {
+        // SAFETY: the caller's.
+        let more = unsafe { splat(s.cast()) };
+        Rows(i32x4_add(sums.0, more), i32x4_add(sums.1, more))
+    }
+}
+
+#[cfg(target_feature = "relaxed-simd")]
+#[derive(Clone, Copy)]
+struct Q4_0 {
+    ones: v128,
+    low: v128,
+}
+
+#[cfg(target_feature = "relaxed-simd")]
+impl Format for Q4_0 {
+    const WORDS: usize = 4;
+    const QUAD: usize = 4;
+    /// The low and the high nibbles.
+    type Word = (Rows, Rows);
+
+    #[inline(always)]
+    fn new() -> Self {
+        static LOW: v128 = u32x4(0x0f0f_0f0f, 0x0f0f_0f0f, 0x0f0f_0f0f, 0x0f0f_0f0f);
+        Self { ones: kept(&ONES), low: kept(&LOW) }
+    }
+
+    #[inline(always)]
+    unsafe fn word(self, w: *const u8) -> Self::Word {
+        // SAFETY: the caller's.
+        let (a, b) = unsafe { (load(w), load(w.add(16))) };
+        let low = |v| v128_and(v, self.low);
+        (Rows(low(a), low(b)), Rows(low(u16x8_shr(a, 4)), low(u16x8_shr(b, 4))))
+    }
+
+    /// The sums are of 16 bits here: two for each row.
+    #[inline(always)]
+    unsafe fn add(self, sums: Rows, (low, high): Self::Word, x: *const u8) -> Rows {
+        // SAFETY: the caller's; numbers 16.. of a block are 16 bytes on.
+        let (first, second) = unsafe { (splat(x), splat(x.add(16))) };
+        let add = |sum, low, high| {
+            let sum = i16x8_add(sum, i16x8_relaxed_dot_i8x16_i7x16(first, low));
+            i16x8_add(sum, i16x8_relaxed_dot_i8x16_i7x16(second, high))
+        };
+        Rows(add(sums.0, low.0, high.0), add(sums.1, low.1, high.1))
+    }
+
+    #[inline(always)]
+    unsafe fn dots(self, sums: Rows, s: *const i32) -> Rows {
+        // SAFETY: the caller's.
+        let less = i32x4_shl(unsafe { splat(s.cast()) }, 3);
+        let whole = |sum| i32x4_sub(i32x4_dot_i16x8(sum, self.ones), less);
+        Rows(whole(sums.0), whole(sums.1))
+    }
+}
+
+/// Quantises blocks, to the bit as `acts::reference` does.
+#[inline(never)]
+pub(super) fn quantize(dtype: DType, x: &[f32], q: &mut [i16], d: &mut [f32], s: &mut [i32]) {
+    let blocks = x.as_chunks::<BLOCK>().0.iter().zip(q.as_chunks_mut::<BLOCK>().0);
+    for (((x, q), d), s) in blocks.zip(d).zip(s) {
+        let mut best = f32x4_splat(0.0);
+        for four in x.as_chunks::<4>().0 {
+            // SAFETY: four numbers.
+            best = f32x4_pmax(best, f32x4_abs(unsafe { v128_load(four.as_ptr().cast()) }));
+        }
+        best = f32x4_pmax(best, i32x4_shuffle::<2, 3, 0, 1>(best, best));
+        best = f32x4_pmax(best, i32x4_shuffle::<1, 0, 3, 2>(best, best));
+        let amax = f32x4_extract_lane::<0>(best);
+        let (inverse, scale) = if amax < TINY { (0.0, 0.0) } else { (127.0 / amax, amax / 127.0) };
+        *d = scale;
+        let (inverse, round) = (f32x4_splat(inverse), f32x4_splat(math::ROUND));
+        // The low half of a rounded number's bits is the whole number.
+        let eight = |at: usize| {
+            // SAFETY: eight numbers from 0, 8, 16 or 24 of 32.
+            let (a, b) =
+                unsafe { (load(x.as_ptr().add(at).cast()), load(x.as_ptr().add(at + 4).cast())) };
+            let rounded = |x| f32x4_add(f32x4_mul(x, inverse), round);
+            low_halves(rounded(a), rounded(b))
+        };
+        // SAFETY: 64 bytes.
+        let sums = unsafe {
+            store(dtype, [eight(0), eight(8), eight(16), eight(24)], q.as_mut_ptr().cast())
+        };
+        let sums = i32x4_add(sums, i32x4_shuffle::<2, 3, 0, 1>(sums, sums));
+        *s = i32x4_extract_lane::<0>(sums) + i32x4_extract_lane::<1>(sums);
+    }
+}
+
+/// The sums of pairs of eight numbers.
+#[inline(always)]
+fn pairs(n: v128) -> v128 {
+    i32x4_dot_i16x8(n, i16x8_splat(1))
+}
+
+/// The low halves of eight lanes, each quad in the order 0, 2, 1, 3.
+#[cfg(not(target_feature = "relaxed-simd"))]
+#[inline(always)]
+fn low_halves(a: v128, b: v128) -> v128 {
+    i16x8_shuffle::<0, 4, 2, 6, 8, 12, 10, 14>(a, b)
+}
+
+/// Stores a block as `acts::numbers` reads it; four sums that make up `Acts::s`.
 ///
 /// # Safety
-/// As [`for_each_tile`] asks.
-unsafe fn q4_0_tile<const TWO: bool>(raw: Raw, y_stride: usize) {
-    let (mut acc0, mut acc1) = (Rows::zero(), Rows::zero());
-    let blocks = raw.k / 32;
-    let (mut w, mut x) = (raw.w, raw.q);
-    for b in 0..blocks {
-        // SAFETY: block b of the group (16 + 128 bytes) and of each vector: see Raw.
-        unsafe {
-            let d = scales(w);
-            let (mut dots0, mut dots1) = (Dots::zero(), Dots::zero());
-            w = w.add(16);
-            for _ in 0..4 {
-                let (low, high) = widen_nibbles(w);
-                dots0 = dots0.add(low, splat4(x)).add(high, splat4(x.add(16)));
-                if TWO {
-                    let x = x.add(raw.k);
-                    dots1 = dots1.add(low, splat4(x)).add(high, splat4(x.add(16)));
-                }
-                (w, x) = (w.add(32), x.add(4));
-            }
-            // Past the high half, which the loop read along the way.
-            x = x.add(16);
-            let (xd, s) = (raw.d.add(b), raw.s.add(b));
-            // The nibbles are offset by 8: take 8 x (sum of the activations) off.
-            let less = i32x4_splat(s.read() * 8);
-            acc0 = add_block(acc0, dots0.rows(less), d, v128_load32_splat(xd.cast()));
-            if TWO {
-                let (xd, less) = (xd.add(blocks), i32x4_splat(s.add(blocks).read() * 8));
-                acc1 = add_block(acc1, dots1.rows(less), d, v128_load32_splat(xd.cast()));
-            }
-        }
-    }
-    // SAFETY: eight results of each vector: see Raw.
+/// 64 bytes at `q`.
+#[cfg(not(target_feature = "relaxed-simd"))]
+#[inline(always)]
+unsafe fn store(dtype: DType, n: [v128; 4], q: *mut v128) -> v128 {
+    let one = i16x8_splat(1);
+    let (low, high) = if dtype == DType::Q4_0 {
+        (i16x8(256, 256, 1, 1, 256, 256, 1, 1), i16x8(16, 16, 256, 256, 16, 16, 256, 256))
+    } else {
+        (one, one)
+    };
+    // SAFETY: the caller's.
     unsafe {
-        acc0.store(raw.y);
-        if TWO {
-            acc1.store(raw.y.add(y_stride));
-        }
+        v128_store(q, i16x8_mul(n[0], low));
+        v128_store(q.add(1), i16x8_mul(n[1], low));
+        v128_store(q.add(2), i16x8_mul(n[2], high));
+        v128_store(q.add(3), i16x8_mul(n[3], high));
     }
+    // At most 4 x 127 in a lane.
+    pairs(i16x8_add(i16x8_add(n[0], n[1]), i16x8_add(n[2], n[3])))
+}
+
+/// The low halves of eight lanes.
+#[cfg(target_feature = "relaxed-simd")]
+#[inline(always)]
+fn low_halves(a: v128, b: v128) -> v128 {
+    i16x8_shuffle::<0, 2, 4, 6, 8, 10, 12, 14>(a, b)
+}
+
+/// Stores a block as `acts::numbers` reads it; four sums that make up `Acts::s`.
+///
+/// # Safety
+/// 64 bytes at `q`.
+#[cfg(target_feature = "relaxed-simd")]
+#[inline(always)]
+unsafe fn store(dtype: DType, n: [v128; 4], q: *mut v128) -> v128 {
+    let whole = dtype == DType::Q4_0;
+    let half = |at: usize, a, b| {
+        let bytes = i8x16_narrow_i16x8(a, b);
+        // SAFETY: the caller's.
+        unsafe {
+            v128_store(q.add(at), if whole { bytes } else { i8x16_abs(bytes) });
+            v128_store(q.add(at + 2), i8x16_shr(bytes, 7));
+        }
+    };
+    half(0, n[0], n[1]);
+    half(1, n[2], n[3]);
+    let counted = n.map(|n| if whole { n } else { i16x8_max(i16x8_neg(n), i16x8_splat(0)) });
+    let [a, b, c, d] = counted;
+    // At most 4 x 127 in a lane.
+    pairs(i16x8_add(i16x8_add(a, b), i16x8_add(c, d)))
 }

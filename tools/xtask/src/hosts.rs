@@ -98,7 +98,7 @@ fn others(ctx: &Ctx, request: &Request) -> Vec<(String, Result<String>)> {
         ));
     }
     for browser in [Browser::Chromium, Browser::Firefox] {
-        for build in ["simd128", "scalar"] {
+        for build in ["simd128", "relaxed", "scalar"] {
             hosts.push((
                 format!("{}, {build}", browser.name()),
                 in_browser(ctx, browser, build, request),

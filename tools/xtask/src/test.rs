@@ -150,14 +150,14 @@ fn summary(ctx: &Ctx, mut tally: Tally) -> bool {
 }
 
 fn wasm_rustup(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
-    wasm_road(ctx, tally, Road::Rustup, &[Variant::Simd128, Variant::Scalar, Variant::Check])
+    wasm_road(ctx, tally, Road::Rustup, &[&Variant::SHIPPED[..], &Variant::CHECKS].concat())
 }
 
 fn wasm_debian(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
-    // The kernel suite's module is needed once, from the first road there is.
-    let suite = wasm::path(ctx, Road::Rustup, Variant::Check).is_file();
-    let all = [Variant::Simd128, Variant::Scalar, Variant::Check];
-    wasm_road(ctx, tally, Road::Debian, &all[..if suite { 2 } else { 3 }])
+    // The kernel suite's modules are needed once, from the first road there is.
+    let suite = Variant::CHECKS.iter().all(|check| wasm::path(ctx, Road::Rustup, *check).is_file());
+    let checks = if suite { &[][..] } else { &Variant::CHECKS };
+    wasm_road(ctx, tally, Road::Debian, &[&Variant::SHIPPED[..], checks].concat())
 }
 
 /// Builds and examines modules. An earlier run's files are removed first, so
@@ -172,7 +172,7 @@ fn wasm_road(ctx: &Ctx, tally: &mut Tally, road: Road, variants: &[Variant]) -> 
         else {
             continue;
         };
-        if variant != Variant::Check {
+        if !Variant::CHECKS.contains(&variant) {
             let linked = wasm::linked(ctx, road, variant);
             checks::shipped(ctx, tally, road.name(), variant, &path, &linked)?;
         }

@@ -34,6 +34,8 @@ const VECTORS: [&str; 10] = [
 pub enum Variant {
     Scalar,
     Simd128,
+    /// simd128 and relaxed-simd, for engines that have both.
+    Relaxed,
     /// simd128 with GPT-2 alone, to know its size.
     Gpt2,
     /// simd128 with recurrent networks and character vocabularies alone, likewise.
@@ -43,10 +45,14 @@ pub enum Variant {
     Vectors,
     /// simd128 with the kernel suite as its only additional export.
     Check,
+    /// The same with relaxed-simd.
+    CheckRelaxed,
 }
 
 impl Variant {
-    pub const SHIPPED: [Variant; 2] = [Variant::Simd128, Variant::Scalar];
+    pub const SHIPPED: [Variant; 3] = [Variant::Simd128, Variant::Relaxed, Variant::Scalar];
+    /// Builds that run the kernel suite on themselves.
+    pub const CHECKS: [Variant; 2] = [Variant::Check, Variant::CheckRelaxed];
     /// Builds for pages with one kind of model: measured, not shipped.
     pub const PARTIAL: [Variant; 3] = [Variant::Gpt2, Variant::Recurrent, Variant::Vectors];
 
@@ -55,17 +61,19 @@ impl Variant {
         match self {
             Variant::Scalar => "pagelm-scalar.wasm",
             Variant::Simd128 => "pagelm.wasm",
+            Variant::Relaxed => "pagelm-relaxed.wasm",
             Variant::Gpt2 => "pagelm-gpt2.wasm",
             Variant::Recurrent => "pagelm-rnn.wasm",
             Variant::Vectors => "pagelm-vectors.wasm",
             Variant::Check => "check.wasm",
+            Variant::CheckRelaxed => "check-relaxed.wasm",
         }
     }
 
     /// Exports that only this variant has.
     pub fn own_exports(self) -> &'static [&'static str] {
         match self {
-            Variant::Check => &["pagelm_check"],
+            Variant::Check | Variant::CheckRelaxed => &["pagelm_check", "pagelm_check_product"],
             _ => &[],
         }
     }
@@ -78,13 +86,13 @@ impl Variant {
     /// What of the engine is in it, as arguments for cargo.
     fn features(self) -> &'static [&'static str] {
         match self {
-            Variant::Scalar | Variant::Simd128 => &[],
+            Variant::Scalar | Variant::Simd128 | Variant::Relaxed => &[],
             Variant::Gpt2 => &["--no-default-features", "--features", "gpt2,bpe,quant,messages"],
             Variant::Recurrent => {
                 &["--no-default-features", "--features", "rnn,text,quant,messages"]
             }
             Variant::Vectors => &["--no-default-features", "--features", "rnn"],
-            Variant::Check => &["--features", "_check"],
+            Variant::Check | Variant::CheckRelaxed => &["--features", "_check"],
         }
     }
 
@@ -93,7 +101,7 @@ impl Variant {
     fn stack(self) -> u32 {
         match self {
             // The suite keeps whole matrices there.
-            Variant::Check => 1 << 20,
+            Variant::Check | Variant::CheckRelaxed => 1 << 20,
             _ => 1 << 16,
         }
     }
@@ -103,15 +111,19 @@ impl Variant {
             format!("-Clink-arg=-zstack-size={}", self.stack()),
             "-Clink-arg=--stack-first".to_string(),
         ];
-        if self != Variant::Scalar {
-            flags.push("-Ctarget-feature=+simd128".to_string());
+        match self {
+            Variant::Scalar => {}
+            Variant::Relaxed | Variant::CheckRelaxed => {
+                flags.push("-Ctarget-feature=+simd128,+relaxed-simd".to_string());
+            }
+            _ => flags.push("-Ctarget-feature=+simd128".to_string()),
         }
         // Cargo's separator for this variable.
         flags.join("\u{1f}")
     }
 }
 
-/// `cargo xtask wasm`: both shipped modules, put where the loader looks for them.
+/// `cargo xtask wasm`: the shipped modules, put where the loader looks for them.
 pub fn command(ctx: &Ctx, choice: Choice) -> Result<Road> {
     let road = toolchain::choose(ctx, choice)?;
     for variant in Variant::SHIPPED {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::ctx::Ctx;
 use crate::demo;
 use crate::hosts;
+use crate::process::Job;
 use crate::serve::{Server, Site};
 use crate::setup::{Browser, node, npm_program, web_tools};
 use crate::tally::Tally;
@@ -55,19 +56,40 @@ const SEEDS: [&str; 4] = ["1", "2", "3", "1000003"];
 /// Two instruction sets by four block formats, and the half floats.
 const CASES: u64 = 9;
 
-/// The kernel suite, scalar against simd128, inside a wasm module.
+/// The kernel suite, scalar against simd128 and against relaxed-simd, inside
+/// wasm modules, in Node.js and in both browsers: a lowering of its own in each.
 pub fn kernels(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
     node(ctx)?;
-    let module = wasm::best(ctx, Variant::Check)?;
-    let job = ctx.job("kernels", "node").arg(ctx.path("tools/web/kernels.mjs")).arg(module);
-    let answer: Value = serde_json::from_str(&job.args(SEEDS).run()?.stdout)?;
+    for variant in Variant::CHECKS {
+        let module = wasm::best(ctx, variant)?;
+        for host in [None, Some(Browser::Chromium), Some(Browser::Firefox)] {
+            let name = host.map_or("Node.js", Browser::name);
+            let label = format!("kernel suite in {}, {name}", variant.file());
+            match suite(ctx, &module, host) {
+                Ok((passed, failed)) => tally.add(&label, passed, failed),
+                Err(error) => tally.record(&label, &error),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many of the suite's cases pass and fail in Node.js or a browser.
+fn suite(ctx: &Ctx, module: &Path, browser: Option<Browser>) -> Result<(usize, usize)> {
+    let mut job = ctx.job("kernels", "node");
+    let script = ctx.path("tools/web/kernels.mjs");
+    job = job.arg(script).arg(browser.map_or("node", Browser::name)).arg(module);
+    if let Some(browser) = browser {
+        web_tools(ctx)?;
+        job = for_browser(ctx, browser, job)?;
+    }
+    let answer: Value = serde_json::from_str(&job.args(SEEDS).limit(300).run()?.stdout)?;
     let (cases, failed) = (answer["cases"].as_u64(), answer["failed"].as_array());
     let cases = cases.context("no number of cases")?;
     let failed = failed.context("no list of failures")?;
     ensure!(cases >= CASES, "only {cases} cases: is simd128 among them?");
     failed.iter().for_each(|pair| println!("          fails: [case, seed] {pair}"));
-    tally.add("kernel suite in wasm", cases as usize * SEEDS.len() - failed.len(), failed.len());
-    Ok(())
+    Ok((cases as usize * SEEDS.len() - failed.len(), failed.len()))
 }
 
 fn test_files(dir: &Path) -> Result<Vec<PathBuf>> {
@@ -144,19 +166,20 @@ fn loader(ctx: &Ctx, tally: &mut Tally, browser: Browser) -> Result<()> {
 /// Has a page of ours do `what` in a headless browser; its answer.
 pub fn in_browser(ctx: &Ctx, browser: Browser, what: &str, argument: &str) -> Result<Value> {
     web_tools(ctx)?;
-    let program = browser.find_or_install(ctx)?;
     let server = Server::start(test_site(ctx), 0)?;
     let job = ctx
         .job(&format!("page-{}-{what}", browser.name()), "node")
         .arg(ctx.path("tools/web/in-browser.mjs"));
     let job = job.args([&server.address, what, argument]).quiet();
-    let output = job
-        .env("PAGELM_BROWSER", browser.name())
-        .env(browser.variable(), program)
-        .limit(300)
-        .run()?;
+    let output = for_browser(ctx, browser, job)?.limit(300).run()?;
     serde_json::from_str(&output.stdout)
         .with_context(|| format!("the page's answer: {}", output.stdout))
+}
+
+/// A job of tools/web with the browser it is to use, which is installed if need be.
+fn for_browser(ctx: &Ctx, browser: Browser, job: Job) -> Result<Job> {
+    let program = browser.find_or_install(ctx)?;
+    Ok(job.env("PAGELM_BROWSER", browser.name()).env(browser.variable(), program))
 }
 
 /// What pages of the tests may read.
