@@ -7,8 +7,11 @@ export type ModelSource = string | URL | Response | ArrayBuffer | Uint8Array | B
 /** Where the engine comes from. */
 export type WasmSource = string | URL | Response | WebAssembly.Module | ArrayBuffer | Uint8Array;
 
-/** `simd128` wants a browser of 2021 or later (Safari: 2023); `scalar` runs in the others. */
-export type Build = "simd128" | "scalar";
+/**
+ * `simd128` wants a browser of 2021 or later (Safari: 2023), `relaxed` the relaxed-simd of Chromium 114 or Firefox 146
+ * and later ones; `scalar` runs in the others. All write the same text.
+ */
+export type Build = "relaxed" | "simd128" | "scalar";
 
 /** The fastest build that this browser can run. */
 export function detectBuild(): Build;
@@ -49,9 +52,9 @@ export interface Progress {
 }
 
 export interface LoadOptions {
-  /** The engine, where it does not lie beside the loader as `pagelm.wasm` or `pagelm-scalar.wasm`. */
+  /** The engine, where it does not lie beside the loader as `pagelm.wasm`, `pagelm-relaxed.wasm` or `pagelm-scalar.wasm`. */
   wasm?: WasmSource;
-  /** Which of the two engines to load. Default: `detectBuild()`. */
+  /** Which of the three engines to load. Default: `detectBuild()`. */
   build?: Build;
   onProgress?: (progress: Progress) => void;
   /** Ends the loading. */

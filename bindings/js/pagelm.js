@@ -1,4 +1,4 @@
-// docs/JAVASCRIPT.md explains this file.
+// See docs/JAVASCRIPT.md.
 
 const TOKEN = 1, MORE = 2;
 const SETTINGS = ["temperature", "topK", "topP", "minP", "repetitionPenalty", "presencePenalty", "frequencyPenalty",
@@ -12,16 +12,21 @@ export class PagelmError extends Error {
   }
 }
 
-const knows = (...op) => WebAssembly.validate(Uint8Array.of(
-  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 0, 253, 15, 65, 0, 253, 15, 253, ...op, 11));
-export const detectBuild = () => (knows(238, 0) ? "simd128" : "scalar");
+const probe = (...op) => {
+  try {
+    return new WebAssembly.Instance(new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 127, 3, 2, 1, 0, 7, 4,
+      1, 0, 0, 0, 10, 18, 1, 16, 0, 65, 64, 253, 15, 65, 63, 253, 15, 253, ...op, 253, 24, 0, 11))).exports[""]();
+  } catch {}
+};
+export const detectBuild = () => (probe(146, 2) === -8064 ? "relaxed" : probe(238, 0) ? "simd128" : "scalar");
 export const ENGINES = {
+  relaxed: new URL("pagelm-relaxed.wasm", import.meta.url),
   simd128: new URL("pagelm.wasm", import.meta.url),
   scalar: new URL("pagelm-scalar.wasm", import.meta.url),
 };
 
 const up = (n) => Math.ceil(n / 64) * 64;
-const newDecoder = () => new TextDecoder("utf-8", { ignoreBOM: true });
+const newDecoder = () => new TextDecoder("utf-8", { ignoreBOM: 1 });
 
 let since = 0;
 const pacer = (ms) => async () => {
@@ -42,13 +47,12 @@ async function open(source, signal) {
   return response;
 }
 
-let warned;
 async function start(source, signal) {
   if (source instanceof WebAssembly.Module) return WebAssembly.instantiate(source);
   if (!source.byteLength) {
-    const response = await open(source, signal), type = response.headers.get("content-type");
-    if (/^application\/wasm/.test(type)) return (await WebAssembly.instantiateStreaming(response)).instance;
-    warned ||= !console.warn(`${response.url}: "${type}"; application/wasm starts faster`);
+    const response = await open(source, signal);
+    if (/^application\/wasm/.test(response.headers.get("content-type"))) return (await WebAssembly.instantiateStreaming(response)).instance;
+    console.warn(`${response.url}: application/wasm starts faster`);
     source = await response.arrayBuffer();
   }
   return (await WebAssembly.instantiate(source)).instance;
@@ -102,7 +106,7 @@ function createModel({ memory, __heap_base, ...x }, options) {
     try {
       memory.grow(Math.max(0, Math.ceil((to - memory.buffer.byteLength) / 65536)));
     } catch {
-      fail(-14, `${to} bytes cannot be had; lower contextLength`);
+      fail(-14, `${to} bytes needed; lower contextLength`);
     }
     u8 = new Uint8Array(memory.buffer);
     u32 = new Uint32Array(memory.buffer);
@@ -129,13 +133,12 @@ function createModel({ memory, __heap_base, ...x }, options) {
     memory = x = u8 = u32 = f32 = new Proxy({}, { get() { throw new PagelmError("DEAD", text + "; load the model again", cause); } });
   }
 
-  // Allocates nothing.
   function call(f, a, b, c, d, e, g, h, i, j) {
     let status;
     try {
       status = f(a, b, c, d, e, g, h, i, j);
     } catch (cause) {
-      kill(`the engine crashed (${cause.message})`, cause);
+      kill(`the engine crashed: ${cause.message}`, cause);
       x.x;
     }
     if (status < 0) {
@@ -223,8 +226,7 @@ function createModel({ memory, __heap_base, ...x }, options) {
     while (count > 0) {
       signal?.throwIfAborted();
       if (mine !== turn) throw new PagelmError("BUSY", "another call took over");
-      const start = performance.now(), status = call(step, session, budget);
-      const room = yieldMs / 2 / (performance.now() - start);
+      const start = performance.now(), status = call(step, session, budget), room = yieldMs / 2 / (performance.now() - start);
       if (room < 1 || status === MORE) budget = 1 + budget * Math.min(room, 2);
       if (status === TOKEN) {
         count--;

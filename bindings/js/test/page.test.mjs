@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { brotliCompressSync } from "node:zlib";
 import { PagelmError, loadModel } from "../node.js";
 import { loadModel as loadByCore } from "../pagelm.js";
-import { BYTES, WASM, read } from "./helpers.mjs";
+import { BYTES, WASM, allowRelaxed, read } from "./helpers.mjs";
 
 const loader = readFileSync(new URL("../pagelm.js", import.meta.url));
 const text = (name) => readFileSync(new URL(`../${name}`, import.meta.url), "utf8");
@@ -20,10 +20,11 @@ test("the loader needs no more than script-src 'self' 'wasm-unsafe-eval'", () =>
   assert.doesNotMatch(text, /\beval\b|new Function|\bimport\s*\(|createObjectURL|https?:/);
   assert.doesNotMatch(text, /^import /m);
   // Bundlers recognise only this form, with the name in it.
-  for (const name of ["pagelm.wasm", "pagelm-scalar.wasm"]) assert.ok(text.includes(`new URL("${name}", import.meta.url)`));
+  for (const name of ["pagelm.wasm", "pagelm-relaxed.wasm", "pagelm-scalar.wasm"]) assert.ok(text.includes(`new URL("${name}", import.meta.url)`));
 });
 
 test("the engine needs nothing from outside", () => {
+  allowRelaxed();
   for (const url of Object.values(WASM)) {
     assert.deepEqual(WebAssembly.Module.imports(new WebAssembly.Module(read(url))), []);
   }

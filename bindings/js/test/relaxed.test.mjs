@@ -1,0 +1,54 @@
+// The build for engines with relaxed-simd, and the probe that chooses it.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { detectBuild, loadModel } from "../node.js";
+import { BYTES, LEXICON, allowRelaxed, fnv1a64 } from "./helpers.mjs";
+
+allowRelaxed();
+
+/** What the probe says while part of WebAssembly is another. */
+function detected(name, replacement) {
+  const original = WebAssembly[name];
+  WebAssembly[name] = replacement(original);
+  try {
+    return detectBuild();
+  } finally {
+    WebAssembly[name] = original;
+  }
+}
+
+test("the probe finds relaxed-simd", () => assert.equal(detectBuild(), "relaxed"));
+
+test("a dot product that is wrong is not taken", () => {
+  const answers = (...numbers) => () => function () {
+    return { exports: { "": () => numbers.shift() } };
+  };
+  // The dot product, then an addition of plain SIMD.
+  assert.equal(detected("Instance", answers(8064, -1)), "simd128");
+  assert.equal(detected("Instance", answers(-8063, -1)), "simd128");
+  assert.equal(detected("Instance", answers(-8064)), "relaxed");
+});
+
+test("an engine that refuses the opcode has simd128, one that refuses SIMD is scalar", () => {
+  const refuses = (times) => (Module) => function (bytes) {
+    if (times-- > 0) throw new WebAssembly.CompileError("unknown opcode");
+    return new Module(bytes);
+  };
+  assert.equal(detected("Module", refuses(1)), "simd128");
+  assert.equal(detected("Module", refuses(2)), "scalar");
+});
+
+for (const [name, url] of Object.entries({ lexicon: LEXICON, bytes: BYTES })) {
+  for (const [way, options] of Object.entries({ greedy: { temperature: 0 }, sampled: { temperature: 1.1, topK: 40, seed: 42 } })) {
+    test(`${name}, ${way}: relaxed writes what simd128 does`, async () => {
+      const hashes = [];
+      for (const build of ["simd128", "relaxed", undefined]) {
+        const model = await loadModel(url, { build });
+        const { ids } = await model.complete("The ", { ...options, maxTokens: 64, ignoreEos: true });
+        assert.equal(ids.length, 64);
+        hashes.push(fnv1a64(ids));
+      }
+      assert.deepEqual(hashes, Array(3).fill(hashes[0]));
+    });
+  }
+}
