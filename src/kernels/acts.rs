@@ -110,22 +110,22 @@ mod layout {
     use super::{BLOCK, DType};
 
     const QUAD: [usize; 4] = [0, 2, 1, 3];
-    /// Factors of the first and the second half of a Q4_0 block, even and odd numbers.
-    const FACTORS: [[i16; 2]; 2] = [[256, 1], [16, 256]];
+    /// Powers of two of the first and the second half of a Q4_0 block, even and odd numbers.
+    const SHIFTS: [[u32; 2]; 2] = [[8, 0], [4, 8]];
 
-    /// Where number i lies, and its factor.
+    /// Where number i lies, and by how many places it is moved up.
     #[inline(always)]
-    fn place(dtype: DType, i: usize) -> (usize, i16) {
-        let factor = if dtype == DType::Q4_0 { FACTORS[i / 16 % 2][i % 2] } else { 1 };
-        (i & !3 | QUAD[i & 3], factor)
+    fn place(dtype: DType, i: usize) -> (usize, u32) {
+        let shift = if dtype == DType::Q4_0 { SHIFTS[i / 16 % 2][i % 2] } else { 0 };
+        (i & !3 | QUAD[i & 3], shift)
     }
 
     #[cfg(any(test, feature = "_check"))]
     pub fn store(dtype: DType, numbers: &[i16; BLOCK], q: &mut [i16; BLOCK]) -> i32 {
         for (i, &n) in numbers.iter().enumerate() {
-            let (at, factor) = place(dtype, i);
+            let (at, shift) = place(dtype, i);
             if let Some(q) = q.get_mut(at) {
-                *q = n.wrapping_mul(factor);
+                *q = n.wrapping_shl(shift);
             }
         }
         numbers.iter().map(|&n| i32::from(n)).sum()
@@ -134,8 +134,8 @@ mod layout {
     #[inline(always)]
     pub fn load(dtype: DType, q: &[i16; BLOCK]) -> [i16; BLOCK] {
         core::array::from_fn(|i| {
-            let (at, factor) = place(dtype, i);
-            q.get(at).map_or(0, |q| q / factor)
+            let (at, shift) = place(dtype, i);
+            q.get(at).map_or(0, |q| q.wrapping_shr(shift))
         })
     }
 }

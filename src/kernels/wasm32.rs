@@ -313,14 +313,27 @@ trait Format: Copy {
     unsafe fn dots(self, sums: Rows, s: *const i32) -> Rows;
 }
 
+/// Keeps what was loaded before from being loaded after. Without it the
+/// compiler does all of rows 0..4 before rows 4..8, and runs out of registers.
+#[inline(always)]
+fn in_order() {
+    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+}
+
 /// Two words.
 ///
 /// # Safety
 /// As for one.
 #[inline(always)]
-unsafe fn add_two<F: Format>(f: F, sums: Rows, (a, b): (F::Word, F::Word), x: *const u8) -> Rows {
+unsafe fn add_two<F: Format>(f: F, sums: Rows, w: *const u8, x: *const u8) -> Rows {
     // SAFETY: the caller's.
-    unsafe { f.add(f.add(sums, a, x), b, x.add(F::QUAD)) }
+    unsafe {
+        let sums = f.add(sums, f.word(w), x);
+        in_order();
+        let sums = f.add(sums, f.word(w.add(32)), x.add(F::QUAD));
+        in_order();
+        sums
+    }
 }
 
 /// Bytes of a block of activations.
@@ -338,9 +351,8 @@ unsafe fn tile1<F: Format>(raw: Raw) {
             let scales = halves.scales(w);
             w = w.add(16);
             let (mut sums, mut quad) = (Rows::zero(), x);
-            // Two words a turn: enough for the loop's own cost to vanish.
             for _ in 0..F::WORDS / 2 {
-                sums = add_two(f, sums, (f.word(w), f.word(w.add(32))), quad);
+                sums = add_two(f, sums, w, quad);
                 (w, quad) = (w.add(64), quad.add(2 * F::QUAD));
             }
             x = x.add(ACTS);
