@@ -616,100 +616,114 @@ impl Format for Q4_0 {
 /// Quantises blocks, to the bit as `acts::reference` does.
 #[inline(never)]
 pub(super) fn quantize(dtype: DType, x: &[f32], q: &mut [i16], d: &mut [f32], s: &mut [i32]) {
+    static SIZE: v128 = u32x4(0x7fff_ffff, 0x7fff_ffff, 0x7fff_ffff, 0x7fff_ffff);
+    static ROUND: v128 = f32x4(math::ROUND, math::ROUND, math::ROUND, math::ROUND);
+    static LOW: v128 = u32x4(0xffff, 0xffff, 0xffff, 0xffff);
+    let (size, round, low, zero) = (kept(&SIZE), kept(&ROUND), kept(&LOW), f32x4_splat(0.0));
+    let store = Store::new(dtype);
     let blocks = x.as_chunks::<BLOCK>().0.iter().zip(q.as_chunks_mut::<BLOCK>().0);
     for (((x, q), d), s) in blocks.zip(d).zip(s) {
-        let mut best = f32x4_splat(0.0);
-        for four in x.as_chunks::<4>().0 {
-            // SAFETY: four numbers.
-            best = f32x4_pmax(best, f32x4_abs(unsafe { v128_load(four.as_ptr().cast()) }));
-        }
+        // SAFETY: at is a multiple of 4 below 32.
+        let four = |at: usize| unsafe { load(x.as_ptr().add(at).cast()) };
+        let larger = |best, at| f32x4_pmax(best, v128_and(four(at), size));
+        // The loads in two chains, as no loop is unrolled.
+        let even = larger(larger(larger(larger(zero, 0), 8), 16), 24);
+        let odd = larger(larger(larger(larger(zero, 4), 12), 20), 28);
+        let mut best = f32x4_pmax(even, odd);
         best = f32x4_pmax(best, i32x4_shuffle::<2, 3, 0, 1>(best, best));
         best = f32x4_pmax(best, i32x4_shuffle::<1, 0, 3, 2>(best, best));
         let amax = f32x4_extract_lane::<0>(best);
         let (inverse, scale) = if amax < TINY { (0.0, 0.0) } else { (127.0 / amax, amax / 127.0) };
         *d = scale;
-        let (inverse, round) = (f32x4_splat(inverse), f32x4_splat(math::ROUND));
+        let inverse = f32x4_splat(inverse);
         // The low half of a rounded number's bits is the whole number.
         let eight = |at: usize| {
-            // SAFETY: eight numbers from 0, 8, 16 or 24 of 32.
-            let (a, b) =
-                unsafe { (load(x.as_ptr().add(at).cast()), load(x.as_ptr().add(at + 4).cast())) };
-            let rounded = |x| f32x4_add(f32x4_mul(x, inverse), round);
-            low_halves(rounded(a), rounded(b))
+            let whole = |x| v128_and(f32x4_add(f32x4_mul(x, inverse), round), low);
+            u16x8_narrow_i32x4(whole(four(at)), whole(four(at + 4)))
         };
         // SAFETY: 64 bytes.
         let sums = unsafe {
-            store(dtype, [eight(0), eight(8), eight(16), eight(24)], q.as_mut_ptr().cast())
+            store.block([eight(0), eight(8), eight(16), eight(24)], q.as_mut_ptr().cast())
         };
         let sums = i32x4_add(sums, i32x4_shuffle::<2, 3, 0, 1>(sums, sums));
         *s = i32x4_extract_lane::<0>(sums) + i32x4_extract_lane::<1>(sums);
     }
 }
 
-/// The sums of pairs of eight numbers.
-#[inline(always)]
-fn pairs(n: v128) -> v128 {
-    i32x4_dot_i16x8(n, i16x8_splat(1))
+/// Stores blocks of whole numbers as `acts::numbers` reads them.
+#[cfg(not(target_feature = "relaxed-simd"))]
+struct Store {
+    /// Factors of the first and of the second half.
+    factors: [v128; 2],
+    ones: v128,
 }
 
-/// The low halves of eight lanes, each quad in the order 0, 2, 1, 3.
 #[cfg(not(target_feature = "relaxed-simd"))]
-#[inline(always)]
-fn low_halves(a: v128, b: v128) -> v128 {
-    i16x8_shuffle::<0, 4, 2, 6, 8, 12, 10, 14>(a, b)
-}
-
-/// Stores a block as `acts::numbers` reads it; four sums that make up `Acts::s`.
-///
-/// # Safety
-/// 64 bytes at `q`.
-#[cfg(not(target_feature = "relaxed-simd"))]
-#[inline(always)]
-unsafe fn store(dtype: DType, n: [v128; 4], q: *mut v128) -> v128 {
-    let one = i16x8_splat(1);
-    let (low, high) = if dtype == DType::Q4_0 {
-        (i16x8(256, 256, 1, 1, 256, 256, 1, 1), i16x8(16, 16, 256, 256, 16, 16, 256, 256))
-    } else {
-        (one, one)
-    };
-    // SAFETY: the caller's.
-    unsafe {
-        v128_store(q, i16x8_mul(n[0], low));
-        v128_store(q.add(1), i16x8_mul(n[1], low));
-        v128_store(q.add(2), i16x8_mul(n[2], high));
-        v128_store(q.add(3), i16x8_mul(n[3], high));
+impl Store {
+    #[inline(always)]
+    fn new(dtype: DType) -> Self {
+        static ONES: v128 = i16x8(1, 1, 1, 1, 1, 1, 1, 1);
+        static LOW: v128 = i16x8(256, 256, 1, 1, 256, 256, 1, 1);
+        static HIGH: v128 = i16x8(16, 16, 256, 256, 16, 16, 256, 256);
+        let ones = kept(&ONES);
+        let whole = dtype == DType::Q4_0;
+        Self { factors: if whole { [kept(&LOW), kept(&HIGH)] } else { [ones; 2] }, ones }
     }
-    // At most 4 x 127 in a lane.
-    pairs(i16x8_add(i16x8_add(n[0], n[1]), i16x8_add(n[2], n[3])))
-}
 
-/// The low halves of eight lanes.
-#[cfg(target_feature = "relaxed-simd")]
-#[inline(always)]
-fn low_halves(a: v128, b: v128) -> v128 {
-    i16x8_shuffle::<0, 2, 4, 6, 8, 10, 12, 14>(a, b)
-}
-
-/// Stores a block as `acts::numbers` reads it; four sums that make up `Acts::s`.
-///
-/// # Safety
-/// 64 bytes at `q`.
-#[cfg(target_feature = "relaxed-simd")]
-#[inline(always)]
-unsafe fn store(dtype: DType, n: [v128; 4], q: *mut v128) -> v128 {
-    let whole = dtype == DType::Q4_0;
-    let half = |at: usize, a, b| {
-        let bytes = i8x16_narrow_i16x8(a, b);
+    /// Four sums that make up `Acts::s`.
+    ///
+    /// # Safety
+    /// 64 bytes at `q`.
+    #[inline(always)]
+    unsafe fn block(&self, [a, b, c, d]: [v128; 4], q: *mut v128) -> v128 {
+        let quads = |n, factors| i16x8_mul(i16x8_shuffle::<0, 2, 1, 3, 4, 6, 5, 7>(n, n), factors);
         // SAFETY: the caller's.
         unsafe {
-            v128_store(q.add(at), if whole { bytes } else { i8x16_abs(bytes) });
-            v128_store(q.add(at + 2), i8x16_shr(bytes, 7));
+            v128_store(q, quads(a, self.factors[0]));
+            v128_store(q.add(1), quads(b, self.factors[0]));
+            v128_store(q.add(2), quads(c, self.factors[1]));
+            v128_store(q.add(3), quads(d, self.factors[1]));
         }
-    };
-    half(0, n[0], n[1]);
-    half(1, n[2], n[3]);
-    let counted = n.map(|n| if whole { n } else { i16x8_max(i16x8_neg(n), i16x8_splat(0)) });
-    let [a, b, c, d] = counted;
-    // At most 4 x 127 in a lane.
-    pairs(i16x8_add(i16x8_add(a, b), i16x8_add(c, d)))
+        // At most 4 x 127 in a lane.
+        i32x4_dot_i16x8(i16x8_add(i16x8_add(a, b), i16x8_add(c, d)), self.ones)
+    }
+}
+
+/// Stores blocks of whole numbers as `acts::numbers` reads them.
+#[cfg(target_feature = "relaxed-simd")]
+struct Store {
+    ones: v128,
+    /// Q4_0 takes the numbers themselves.
+    whole: bool,
+}
+
+#[cfg(target_feature = "relaxed-simd")]
+impl Store {
+    #[inline(always)]
+    fn new(dtype: DType) -> Self {
+        Self { ones: kept(&ONES), whole: dtype == DType::Q4_0 }
+    }
+
+    /// Four sums that make up `Acts::s`.
+    ///
+    /// # Safety
+    /// 64 bytes at `q`.
+    #[inline(always)]
+    unsafe fn block(&self, [a, b, c, d]: [v128; 4], q: *mut v128) -> v128 {
+        let zero = i16x8_splat(0);
+        let half = |at: usize, a, b| {
+            let bytes = i8x16_narrow_i16x8(a, b);
+            // SAFETY: the caller's.
+            unsafe {
+                v128_store(q.add(at), if self.whole { bytes } else { i8x16_abs(bytes) });
+                v128_store(q.add(at + 2), i8x16_lt(bytes, zero));
+            }
+        };
+        half(0, a, b);
+        half(1, c, d);
+        let counted = |n| if self.whole { n } else { i16x8_max(i16x8_sub(zero, n), zero) };
+        // At most 4 x 127 in a lane.
+        let sum = i16x8_add(i16x8_add(counted(a), counted(b)), i16x8_add(counted(c), counted(d)));
+        i32x4_dot_i16x8(sum, self.ones)
+    }
 }

@@ -1,19 +1,21 @@
 // How long the loader keeps the thread in one go: the longest call into the
 // engine while a prompt is read and a text written, and the speed.
 //
-//   node tools/web/slices.mjs MODEL.gguf [scalar|simd128] [tokens]
+//   node tools/web/slices.mjs MODEL.gguf [scalar|simd128|relaxed] [tokens]
 //
 // For the 124M shape: tools/reference/make_124m.py writes one with random weights.
 import { readFile } from "node:fs/promises";
-import { loadModel } from "../../bindings/js/node.js";
+import { setFlagsFromString } from "node:v8";
+import { ENGINES, loadModel } from "../../bindings/js/node.js";
 
 const [file, build = "simd128", tokens = "48"] = process.argv.slice(2);
 if (!file) {
-  console.error("usage: node tools/web/slices.mjs MODEL.gguf [scalar|simd128] [tokens]");
+  console.error("usage: node tools/web/slices.mjs MODEL.gguf [scalar|simd128|relaxed] [tokens]");
   process.exit(2);
 }
-const name = build === "scalar" ? "pagelm-scalar.wasm" : "pagelm.wasm";
-const module = new WebAssembly.Module(await readFile(new URL(`../../bindings/js/${name}`, import.meta.url)));
+// Node.js 20 has relaxed-simd behind a flag; engines that do not know the flag need none.
+setFlagsFromString("--experimental-wasm-relaxed-simd");
+const module = new WebAssembly.Module(await readFile(ENGINES[build]));
 
 const calls = [];
 const instantiate = WebAssembly.instantiate;
