@@ -1,5 +1,3 @@
-// See docs/JAVASCRIPT.md.
-
 const TOKEN = 1, MORE = 2;
 const SETTINGS = ["temperature", "topK", "topP", "minP", "repetitionPenalty", "presencePenalty", "frequencyPenalty",
   "penaltyLastN", "ignoreEos", "seed", "stop", "logitBias"];
@@ -47,12 +45,13 @@ async function open(source, signal) {
   return response;
 }
 
+let warned;
 async function start(source, signal) {
   if (source instanceof WebAssembly.Module) return WebAssembly.instantiate(source);
   if (!source.byteLength) {
     const response = await open(source, signal);
     if (/^application\/wasm/.test(response.headers.get("content-type"))) return (await WebAssembly.instantiateStreaming(response)).instance;
-    console.warn(`${response.url}: application/wasm starts faster`);
+    warned ||= !console.warn(`${response.url}: application/wasm starts faster`);
     source = await response.arrayBuffer();
   }
   return (await WebAssembly.instantiate(source)).instance;
