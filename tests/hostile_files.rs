@@ -99,3 +99,20 @@ fn other_files_are_named_for_what_they_are() {
     arch[at] = b'q';
     assert_eq!(use_it(&arch), Err(Error::UnsupportedArch { offset: at }));
 }
+
+/// Weights may be finite and still make numbers that are not: an answer of no use, but an answer.
+#[test]
+fn activations_that_overflow_are_no_panic() {
+    let mut bytes = std::fs::read("tests/data/gpt2/tiny.q8_0.gguf").unwrap();
+    let gguf = pagelm::gguf::Gguf::parse(&bytes).unwrap();
+    let norms: Vec<_> =
+        gguf.tensors().filter(|t| t.name.ends_with(b"norm.weight")).map(|t| t.range()).collect();
+    assert!(norms.len() > 2);
+    for norm in norms {
+        for (i, weight) in bytes[norm].chunks_exact_mut(4).enumerate() {
+            let large = if i % 2 == 0 { f32::MAX } else { 1e30 };
+            weight.copy_from_slice(&large.to_le_bytes());
+        }
+    }
+    let _ = use_it(&bytes);
+}

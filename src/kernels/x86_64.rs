@@ -470,7 +470,8 @@ unsafe fn less<const T: usize, const OFFSET: i32>(raw: Raw, b: usize) -> [__m256
     for (t, dot) in dots.iter_mut().enumerate() {
         // SAFETY: the caller's.
         let sum = unsafe { *raw.s.add(t * (raw.k / 32) + b) };
-        *dot = _mm256_set1_epi32(sum * -OFFSET);
+        // Of activations that overflowed the sum means nothing, and may be large.
+        *dot = _mm256_set1_epi32(sum.wrapping_mul(-OFFSET));
     }
     dots
 }
