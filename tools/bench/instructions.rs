@@ -56,7 +56,7 @@ fn product(isa: Isa, repeats: usize, dtype: DType, n: usize) -> Result<()> {
     let f = numbers(n * COLS);
     let blocks = f.len() / BLOCK;
     let (mut q, mut d, mut s) = (vec![0 as Quant; f.len()], vec![0.0; blocks], vec![0; blocks]);
-    quantize(&f, &mut q, &mut d, &mut s);
+    quantize(dtype, &f, &mut q, &mut d, &mut s);
     let x = Acts { f: &f, q: &q, d: &d, s: &s };
     let w = Weights { dtype, data: &packed, n_groups: ROWS / GROUP, stride: group, k: COLS };
     let mut y = vec![0.0; n * ROWS];
