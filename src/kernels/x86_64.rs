@@ -110,7 +110,7 @@ macro_rules! for_each_tile {
     ($p:ident, $tile:ident, $($size:literal)*) => {
         for g in 0..$p.w.n_groups {
             let mut t = 0;
-            $(while t + $size <= $p.n {
+            $(while $p.n - t >= $size {
                 // SAFETY: g < n_groups, and the vectors t..t + size are among the n.
                 unsafe { $tile::<$size>(raw($p, g, t)) };
                 t += $size;
