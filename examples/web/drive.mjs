@@ -78,7 +78,7 @@ const visit = {
     await ready();
     assert.equal(await text("#load-text"), "Ready");
     assert.match(await text("#memory"), /^\d+\.\d MiB/);
-    assert.match(await text("#engine"), /^(simd128|scalar)$/);
+    assert.match(await text("#engine"), /^(relaxed|simd128|scalar)$/);
     assert.match(await text("#status"), /is ready/);
   },
 
