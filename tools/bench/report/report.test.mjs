@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { bars } from "./bars.mjs";
+import { headline } from "./headline.mjs";
 import { bytesPerToken, decodeLimit, weightsOf } from "./limits.mjs";
 import { plot, plots } from "./plot.mjs";
 import { spread, summary } from "./summary.mjs";
@@ -68,6 +69,14 @@ test("tables name failures, noise and misses", () => {
   assert.match(text, /!\[Decoding\]\(performance\/decode\.svg\)/);
   assert.match(text, /140 \(pagelm simd128 q8_0\) \/ 37 \(onnxruntime-web uint8\)/);
   for (const line of text.split("\n").filter((line) => line.startsWith("|"))) assert.ok(!line.includes("undefined") && !line.includes("NaN"), line);
+});
+
+test("the headline has each engine's best format", () => {
+  const text = headline({ about: ABOUT, rows: ROWS });
+  assert.match(text, /\| \*\*pagelm\*\*, in Chromium \| 170 \(q4_0\) \| +\|/);
+  assert.match(text, /\| onnxruntime-web, in Chromium \| 43 \(fp32\) \|/);
+  assert.match(text, /\| llama\.cpp, native \| 110 \(q8_0\) \|/);
+  assert.ok(!text.includes("undefined"));
 });
 
 test("plots are well formed and sorted", () => {

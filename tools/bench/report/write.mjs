@@ -1,8 +1,9 @@
-// Writes results.json, the plots, and the part of docs/PERFORMANCE.md between the markers.
+// Writes results.json, the plots, and what stands between the markers of docs/PERFORMANCE.md and README.md.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
 import { bars } from "./bars.mjs";
+import { headline } from "./headline.mjs";
 import { plots } from "./plot.mjs";
 import { markdown } from "./tables.mjs";
 
@@ -46,6 +47,8 @@ export async function report(results, folder, part) {
   } else {
     const page = join(docs, "PERFORMANCE.md");
     await write(page, between(await readFile(page, "utf8"), body));
+    const readme = join(folder, "README.md");
+    await write(readme, between(await readFile(readme, "utf8"), headline(results)));
   }
   told(results);
 }
