@@ -316,6 +316,20 @@ const chromiumOnly = {
     await other.close();
   },
 
+  async "a picture for the README"() {
+    await page.setViewport({ width: 1200, height: 1010 });
+    await page.reload();
+    await ready();
+    await page.$eval("#sampling", (details) => (details.open = false));
+    await checked("#pace", false);
+    await generate();
+    await page.$eval(".same", (section) => (section.hidden = true));
+    await page.screenshot({ path: join(directory, "chromium-readme.png") });
+    await page.setViewport(DESKTOP);
+    await page.reload();
+    await ready();
+  },
+
   async "it opens and writes without a network"() {
     await until("it is kept", async () => Boolean(navigator.serviceWorker.controller) && (await caches.has("pagelm-demo")));
     await page.reload();

@@ -19,10 +19,11 @@ export class Fingerprint {
   }
 }
 
-/** Writes the text that `check` describes, `{prompt, tokens, hash}`: does this browser write the same? */
+/** Writes the text that `check` of models.json describes: does this browser write the same? */
 export async function sameText(model, check, signal) {
   const fingerprint = new Fingerprint();
-  const options = { maxTokens: check.tokens, ignoreEos: true, signal };
-  for await (const id of model.generateIds(check.prompt, options)) fingerprint.add(id);
+  const { prompt, tokens, temperature, seed } = check;
+  const options = { maxTokens: tokens, temperature, seed, ignoreEos: true, signal };
+  for await (const id of model.generateIds(prompt, options)) fingerprint.add(id);
   return { hash: String(fingerprint), same: String(fingerprint) === check.hash };
 }
