@@ -101,9 +101,10 @@ class Attention extends View {
     steps.forEach((step, i) => {
       // The row's last weight is the token's own: it stands on the diagonal.
       const weights = step[this.layer][head];
+      const most = weights.reduce((a, b) => Math.max(a, b), 1e-9);
       for (let back = 0; back <= i && back < weights.length; back++) {
-        // The root lets small weights be seen, too.
-        paper.globalAlpha = Math.sqrt(weights[weights.length - 1 - back]);
+        // Beside the row's greatest, and by the root, so that small weights are seen, too.
+        paper.globalAlpha = Math.sqrt(weights[weights.length - 1 - back] / most);
         paper.fillRect(x + (i - back) * cell, y + i * cell, cell, cell);
       }
     });

@@ -102,7 +102,8 @@ export class Readings {
     this.#$("weights").textContent = parameters.toLocaleString();
     this.#$("engine").textContent = build;
     this.#$("context").textContent = `0 of ${contextLength}`;
-    this.#$("page-bytes").textContent = `${(pageBytes() / 1024).toFixed(1)} KiB`;
+    const sent = pageBytes();
+    this.#$("page-bytes").textContent = sent ? `${(sent / 1024).toFixed(1)} KiB` : "kept here before";
   }
 
   /** The voices that write now, and how many tokens of context the first one's prompt takes. */
@@ -141,9 +142,10 @@ function perSecond(rate) {
   return (rate < 10 ? Number(rate.toFixed(1)) : Math.round(rate)).toLocaleString();
 }
 
-/** Bytes of the page itself, as they came: each file once, without the models. */
+/** Bytes of the page itself, as they came: each file once, without the models. 0: through the worker of offline use. */
 function pageBytes() {
   const fetched = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
+  if (fetched.some(({ workerStart }) => workerStart > 0)) return 0;
   const sizes = new Map(fetched.map(({ name, encodedBodySize }) => [name, encodedBodySize]));
   return [...sizes].reduce((sum, [name, size]) => (name.endsWith(".gguf") ? sum : sum + size), 0);
 }

@@ -6,9 +6,11 @@
 
 use std::fs::File;
 use std::io::{Cursor, Read, Seek, SeekFrom, Write, empty};
+use std::net::TcpStream;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use tiny_http::{Header, Method, Request, Response};
@@ -47,8 +49,22 @@ impl Server {
                 }
             });
         }
+        keep_awake(Arc::downgrade(&inner), bound);
         Ok(Server { address: format!("http://127.0.0.1:{bound}"), inner })
     }
+}
+
+/// Knocks now and then. tiny_http 0.12 counts a thread that it has just woken as one that still waits:
+/// of two connections that come at once, the second can be left lying until some other one ends, which
+/// a browser's may never do. The next connection takes it along.
+fn keep_awake(server: Weak<tiny_http::Server>, port: u16) {
+    thread::spawn(move || {
+        while server.strong_count() > 0 {
+            thread::sleep(Duration::from_millis(100));
+            // A server that is just ending does not answer; then the loop ends, too.
+            let _ = TcpStream::connect(("127.0.0.1", port));
+        }
+    });
 }
 
 impl Drop for Server {
@@ -261,11 +277,8 @@ fn mime(path: &Path) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::io::Write;
-    use std::net::TcpStream;
-
     use super::*;
+    use std::fs;
 
     #[test]
     fn ranges() {
