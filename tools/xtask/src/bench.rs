@@ -17,7 +17,7 @@ use crate::process::find;
 use crate::setup::{Browser, apt_install, c_compiler, node, npm_packages, web_tools};
 use crate::tally::Tally;
 use crate::toolchain::Choice;
-use crate::{wasm, web};
+use crate::{hosts, wasm, web};
 
 /// llama.cpp with its Python binding, as source.
 const LLAMA: &str = "llama-cpp-python==0.3.36";
@@ -88,7 +88,7 @@ pub fn command(ctx: &Ctx, options: &Options) -> Result<()> {
     web_tools(ctx)?;
     let browser = Browser::Chromium.find_or_install(ctx)?;
     wasm::command(ctx, Choice::Auto)?;
-    let pagelm = command_line(ctx)?;
+    let pagelm = hosts::command_line(ctx)?;
     let folder = ctx.target.join("bench");
     let (models, python) = if options.smoke {
         (ctx.path("examples/models"), PathBuf::new())
@@ -114,12 +114,6 @@ pub fn command(ctx: &Ctx, options: &Options) -> Result<()> {
         .context("cannot start node")?;
     ensure!(status.success(), "some engines failed; the lines above say which");
     Ok(())
-}
-
-/// The `pagelm` program, built.
-fn command_line(ctx: &Ctx) -> Result<PathBuf> {
-    ctx.job("build-cli", "cargo").args(["build", "--release", "--package", "pagelm-cli"]).run()?;
-    Ok(ctx.target.join("release/pagelm"))
 }
 
 /// The Python of an environment with tools/bench/requirements.txt installed.
@@ -226,7 +220,7 @@ pub fn step(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
     web_tools(ctx)?;
     web::ship(ctx)?;
     let browser = Browser::Chromium.find_or_install(ctx)?;
-    let places = json!({ "models": ctx.path("examples/models"), "pagelm": command_line(ctx)?, "chromium": browser });
+    let places = json!({ "models": ctx.path("examples/models"), "pagelm": hosts::command_line(ctx)?, "chromium": browser });
     let run = ctx
         .job("bench-smoke", "node")
         .arg(ctx.path("tools/bench/run.mjs"))

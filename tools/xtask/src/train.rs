@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 
 use crate::ctx::Ctx;
+use crate::hosts;
 use crate::process::find;
 use crate::setup::apt_install;
 use crate::tally::Tally;
@@ -17,13 +18,13 @@ const PACKAGES: [&str; 3] = ["python3-torch", "python3-numpy", "python3-venv"];
 const IMPORTS: &str = "import torch, numpy, safetensors, tokenizers; print(torch.__version__)";
 
 pub fn step(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
-    ctx.job("build-cli", "cargo").args(["build", "--release", "--package", "pagelm-cli"]).run()?;
+    let pagelm = hosts::command_line(ctx)?;
     let python = python(ctx)?;
     let tests = ctx
         .job("train-tests", &python.display().to_string())
         .args(["-m", "unittest", "-v", "test_train"])
         .dir(&ctx.path("tools/train"))
-        .env("PAGELM", ctx.target.join("release/pagelm"))
+        .env("PAGELM", pagelm)
         .env("OMP_NUM_THREADS", "1")
         .finish()?;
     let count = |mark: &str| tests.log.lines().filter(|line| line.ends_with(mark)).count();
