@@ -2,11 +2,12 @@
 //!
 //! Everything here is additions, multiplications, divisions, comparisons and
 //! bit moves in a fixed order, without fused multiply-add, so every build
-//! computes the same bits. No function branches on its argument in a way that
-//! a vectoriser could not turn into a select: loops over slices become SIMD.
+//! computes the same bits, one number at a time or a vector ([`crate::lanes`]).
+//! No function branches on its argument.
 //! The bounds stated are held by the tests below against `f64`.
 #![forbid(unsafe_code)]
 
+use crate::lanes::{Lanes, N_LANES, Real};
 use crate::slices;
 
 /// Adding and subtracting 1.5 x 2^23 rounds to the nearest integer, ties to even.
@@ -31,35 +32,40 @@ pub fn round_to_int(x: f32) -> i32 {
     (x + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32
 }
 
+/// x in lo..=hi.
 #[inline(always)]
-fn clamp(x: f32, lo: f32, hi: f32) -> f32 {
-    let x = if x < lo { lo } else { x };
-    if x > hi { hi } else { x }
+fn clamp<V: Real>(x: V, lo: f32, hi: f32) -> V {
+    x.larger(V::splat(lo)).smaller(V::splat(hi))
+}
+
+/// c + x y
+#[inline(always)]
+fn step<V: Real>(x: V, y: V, c: f32) -> V {
+    x * y + V::splat(c)
 }
 
 /// `(2^n, e^r - 1)` with `x = n ln 2 + r`, for x in -87.3..=88.3.
 ///
 /// The series of e^r - 1 to the seventh power is exact to a rounding for |r| <= ln 2 / 2.
 #[inline(always)]
-fn split_exp(x: f32) -> (f32, f32) {
-    let n = round_even(x * LOG2_E);
-    let r = (x - n * LN2_HI) - n * LN2_LO;
-    let scale = f32::from_bits((round_to_int(n).wrapping_add(127) as u32) << 23);
-    let mut p = 1.0 / 5040.0;
-    p = p * r + 1.0 / 720.0;
-    p = p * r + 1.0 / 120.0;
-    p = p * r + 1.0 / 24.0;
-    p = p * r + 1.0 / 6.0;
-    p = p * r + 0.5;
+fn split_exp<V: Real>(x: V) -> (V, V) {
+    let n = (x * V::splat(LOG2_E) + V::splat(ROUND)) - V::splat(ROUND);
+    let r = (x - n * V::splat(LN2_HI)) - n * V::splat(LN2_LO);
+    let mut p = V::splat(1.0 / 5040.0);
+    p = step(p, r, 1.0 / 720.0);
+    p = step(p, r, 1.0 / 120.0);
+    p = step(p, r, 1.0 / 24.0);
+    p = step(p, r, 1.0 / 6.0);
+    p = step(p, r, 0.5);
     p = p * (r * r) + r;
-    (scale, p)
+    (n.exp2_whole(), p)
 }
 
 /// e^x, relative error below 2e-7. Arguments are clamped to -87.3..=88.3,
 /// so the result is finite and positive.
 #[inline(always)]
 #[must_use]
-pub fn exp(x: f32) -> f32 {
+pub fn exp<V: Real>(x: V) -> V {
     let (scale, p) = split_exp(clamp(x, -87.3, 88.3));
     scale + scale * p
 }
@@ -67,18 +73,18 @@ pub fn exp(x: f32) -> f32 {
 /// tanh, absolute error below 1.5e-7 and relative below 5e-7; odd, and never beyond ±1.
 #[inline(always)]
 #[must_use]
-pub fn tanh(x: f32) -> f32 {
+pub fn tanh<V: Real>(x: V) -> V {
     // With t = e^(-2|x|) - 1 in (-1, 0]: tanh |x| = -t / (2 + t), free of cancellation.
-    let (scale, p) = split_exp(clamp(-2.0 * x.abs(), -87.3, 0.0));
-    let t = scale * p + (scale - 1.0);
-    (-t / (2.0 + t)).copysign(x)
+    let (scale, p) = split_exp(clamp(V::splat(-2.0) * x.abs(), -87.3, 0.0));
+    let t = scale * p + (scale - V::splat(1.0));
+    (-t / (V::splat(2.0) + t)).copysign(x)
 }
 
 /// 1 / (1 + e^-x), absolute error below 2e-7; always in 0..=1.
 #[inline(always)]
 #[must_use]
-pub fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + exp(-x))
+pub fn sigmoid<V: Real>(x: V) -> V {
+    V::splat(1.0) / (V::splat(1.0) + exp(-x))
 }
 
 /// The Gauss error function, absolute error below 6e-7; odd, and never beyond ±1.
@@ -86,15 +92,15 @@ pub fn sigmoid(x: f32) -> f32 {
 /// Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26.
 #[inline(always)]
 #[must_use]
-pub fn erf(x: f32) -> f32 {
+pub fn erf<V: Real>(x: V) -> V {
     let a = clamp(x.abs(), 0.0, 4.0);
-    let t = 1.0 / (1.0 + 0.327_591_1 * a);
-    let mut p = 1.061_405_4;
-    p = p * t - 1.453_152_1;
-    p = p * t + 1.421_413_8;
-    p = p * t - 0.284_496_72;
-    p = p * t + 0.254_829_6;
-    clamp(1.0 - p * t * exp(-a * a), 0.0, 1.0).copysign(x)
+    let t = V::splat(1.0) / (V::splat(1.0) + V::splat(0.327_591_1) * a);
+    let mut p = V::splat(1.061_405_4);
+    p = step(p, t, -1.453_152_1);
+    p = step(p, t, 1.421_413_8);
+    p = step(p, t, -0.284_496_72);
+    p = step(p, t, 0.254_829_6);
+    clamp(V::splat(1.0) - p * t * exp(-a * a), 0.0, 1.0).copysign(x)
 }
 
 /// GELU by its tanh form: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
@@ -102,24 +108,25 @@ pub fn erf(x: f32) -> f32 {
 /// Hendrycks and Gimpel, <https://arxiv.org/abs/1606.08415>; GPT-2's `gelu_new`.
 #[inline(always)]
 #[must_use]
-pub fn gelu_tanh(x: f32) -> f32 {
+pub fn gelu_tanh<V: Real>(x: V) -> V {
     const SQRT_2_OVER_PI: f32 = 0.797_884_6;
-    let inner = SQRT_2_OVER_PI * (x + 0.044_715 * (x * x * x));
-    0.5 * x * (1.0 + tanh(inner))
+    let inner = V::splat(SQRT_2_OVER_PI) * (x + V::splat(0.044_715) * (x * x * x));
+    V::splat(0.5) * x * (V::splat(1.0) + tanh(inner))
 }
 
 /// GELU by its definition: x/2 (1 + erf(x / sqrt 2)).
 #[inline(always)]
 #[must_use]
-pub fn gelu_erf(x: f32) -> f32 {
-    0.5 * x * (1.0 + erf(x * core::f32::consts::FRAC_1_SQRT_2))
+pub fn gelu_erf<V: Real>(x: V) -> V {
+    let inner = x * V::splat(core::f32::consts::FRAC_1_SQRT_2);
+    V::splat(0.5) * x * (V::splat(1.0) + erf(inner))
 }
 
 /// max(x, 0).
 #[inline(always)]
 #[must_use]
-pub fn relu(x: f32) -> f32 {
-    if x > 0.0 { x } else { 0.0 }
+pub fn relu<V: Real>(x: V) -> V {
+    V::splat(0.0).larger(x)
 }
 
 /// The square root, correctly rounded.
@@ -142,131 +149,78 @@ pub fn ln(x: f32) -> f32 {
 }
 
 /// How many partial sums a reduction over a vector keeps: element i goes to sum i mod 8.
-pub const LANES: usize = 8;
+const N_SUMS: usize = 8;
 
 /// The stated fold of eight partial sums.
 #[inline(always)]
-fn fold(s: [f32; LANES]) -> f32 {
+fn fold(s: [f32; N_SUMS]) -> f32 {
     ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
 }
 
 /// Sums a slice in eight interleaved partial sums.
+#[inline(never)]
 #[must_use]
 pub fn sum(x: &[f32]) -> f32 {
-    reduce(x, 0.0, 0.0, |_| {})
+    fold(reduce(x, 0.0, |sum, v| sum + v))
 }
 
 /// Sums (x - mean)^2 likewise.
+#[inline(never)]
 #[must_use]
 pub fn sum_squares(x: &[f32], mean: f32) -> f32 {
-    reduce(x, mean, mean, |x| *x = x.map(|v| v * v))
+    let mean = Lanes::splat(mean);
+    fold(reduce(x, 0.0, |sum, v| sum + (v - mean) * (v - mean)))
 }
 
 /// Sums e^(x - max) likewise.
+#[inline(never)]
 #[must_use]
 pub fn sum_exp(x: &[f32], max: f32) -> f32 {
-    // The least that exp gives is not zero, so what only fills up is taken out again.
-    let term: Four = |x| *x = x.map(|v| if v == f32::NEG_INFINITY { 0.0 } else { exp(v) });
-    reduce(x, f32::NEG_INFINITY, max, term)
-}
-
-/// Sums `term(x - shift)` over a slice that is filled up with `fill` to a multiple of eight.
-#[inline(never)]
-fn reduce(x: &[f32], fill: f32, shift: f32, term: Four) -> f32 {
-    let mut sums = [0.0; LANES];
-    for_each_eight(x, fill, |chunk| {
-        let mut terms = chunk.map(|v| v - shift);
-        terms.as_chunks_mut().0.iter_mut().for_each(term);
-        add_lanes(&mut sums, &terms);
-    });
-    fold(sums)
-}
-
-#[inline(always)]
-fn add_lanes(sums: &mut [f32; LANES], terms: &[f32; LANES]) {
-    for (sum, term) in sums.iter_mut().zip(terms) {
-        *sum += term;
-    }
-}
-
-/// Visits a slice eight by eight, the last ones filled up with `fill`.
-#[inline(always)]
-fn for_each_eight(x: &[f32], fill: f32, mut visit: impl FnMut(&[f32; LANES])) {
-    let mut rest = x;
-    while !rest.is_empty() {
-        let mut chunk = [fill; LANES];
-        // Chosen here, so that the visit is compiled once.
-        rest = match rest.split_first_chunk() {
-            Some((first, rest)) => {
-                chunk = *first;
-                rest
-            }
-            None => {
-                slices::copy(&mut chunk, rest);
-                &[]
-            }
-        };
-        visit(&chunk);
-    }
-}
-
-/// A function of this module on four numbers at once, which become one vector.
-pub type Four = fn(&mut [f32; 4]);
-
-/// Applies a function to every element.
-#[inline(never)]
-pub fn map(x: &mut [f32], f: Four) {
-    let (chunks, tail) = x.as_chunks_mut::<4>();
-    chunks.iter_mut().for_each(f);
-    if !tail.is_empty() {
-        let mut last = [0.0; 4];
-        slices::copy(&mut last, tail);
-        f(&mut last);
-        slices::copy(tail, &last);
-    }
-}
-
-/// [`exp`] of four.
-pub fn exp4(x: &mut [f32; 4]) {
-    *x = x.map(exp);
-}
-
-/// [`tanh`] of four.
-pub fn tanh4(x: &mut [f32; 4]) {
-    *x = x.map(tanh);
-}
-
-/// [`sigmoid`] of four.
-pub fn sigmoid4(x: &mut [f32; 4]) {
-    *x = x.map(sigmoid);
-}
-
-/// [`gelu_tanh`] of four.
-pub fn gelu_tanh4(x: &mut [f32; 4]) {
-    *x = x.map(gelu_tanh);
-}
-
-/// [`gelu_erf`] of four.
-pub fn gelu_erf4(x: &mut [f32; 4]) {
-    *x = x.map(gelu_erf);
-}
-
-/// [`relu`] of four.
-pub fn relu4(x: &mut [f32; 4]) {
-    *x = x.map(relu);
+    let max = Lanes::splat(max);
+    fold(reduce(x, 0.0, |sum, v| sum + exp(v - max)))
 }
 
 /// The largest element; NaN never wins; `-inf` of nothing.
 #[inline(never)]
 #[must_use]
 pub fn max(x: &[f32]) -> f32 {
-    let mut best = [f32::NEG_INFINITY; LANES];
-    for_each_eight(x, f32::NEG_INFINITY, |chunk| {
-        for (best, &v) in best.iter_mut().zip(chunk) {
-            *best = if v > *best { v } else { *best };
+    let best = reduce(x, f32::NEG_INFINITY, Lanes::larger);
+    best.iter().fold(f32::NEG_INFINITY, |a, &b| a.larger(b))
+}
+
+/// Eight partial results of a slice: `f` takes one and an element, and gives the next.
+#[inline(always)]
+fn reduce(x: &[f32], start: f32, f: impl Fn(Lanes, Lanes) -> Lanes) -> [f32; N_SUMS] {
+    let mut all = [Lanes::splat(start); N_SUMS / N_LANES];
+    let mut rest = x;
+    loop {
+        let chunk: [Lanes; N_SUMS / N_LANES] = bytemuck::cast(eight(rest));
+        let mut next = all;
+        for (to, v) in next.iter_mut().zip(chunk) {
+            *to = f(*to, v);
         }
-    });
-    best.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
+        let Some((_, behind)) = rest.split_first_chunk::<N_SUMS>() else {
+            // Of the last ones only those count that there are.
+            let (mut all, next): ([f32; N_SUMS], [f32; N_SUMS]) =
+                (bytemuck::cast(all), bytemuck::cast(next));
+            slices::copy(&mut all, next.get(..rest.len()).unwrap_or_default());
+            return all;
+        };
+        (all, rest) = (next, behind);
+    }
+}
+
+/// The first eight, or what there is, then zeros.
+#[inline(always)]
+fn eight(x: &[f32]) -> [f32; N_SUMS] {
+    match x.first_chunk() {
+        Some(eight) => *eight,
+        None => {
+            let mut eight = [0.0; N_SUMS];
+            slices::copy(&mut eight, x);
+            eight
+        }
+    }
 }
 
 #[cfg(test)]
@@ -325,16 +279,6 @@ mod tests {
         {
             assert_eq!(round_to_int(x), want, "{x}");
             assert_eq!(round_even(x), want as f32);
-        }
-    }
-
-    #[test]
-    fn maps_reach_every_element() {
-        for n in 0..10 {
-            let mut x: [f32; 9] = core::array::from_fn(|i| i as f32 * 0.3 - 1.0);
-            let want = x.map(gelu_tanh);
-            map(&mut x[..n.min(9)], gelu_tanh4);
-            assert_eq!(x[..n.min(9)], want[..n.min(9)]);
         }
     }
 

@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Result, Word};
+use crate::lanes::{self, Lanes, Real};
 use crate::math;
 use crate::slices;
 use bytemuck::{Pod, Zeroable};
@@ -154,9 +155,8 @@ pub fn choose(logits: &[f32], cx: &Context<'_>, rng: &mut Rng, s: &mut Scratch<'
         return Ok(argmax(work));
     }
     let max = math::max(work);
-    let inverse = 1.0 / cx.sampling.temperature;
-    work.iter_mut().for_each(|v| *v = (*v - max) * inverse);
-    math::map(work, math::exp4);
+    let (max, inverse) = (Lanes::splat(max), Lanes::splat(1.0 / cx.sampling.temperature));
+    lanes::map(work, |v| math::exp((v - max) * inverse));
     let kept = keep(work, cx.sampling, s.ids)?;
     draw(work, kept, rng).ok_or(Error::Overflow)
 }

@@ -5,6 +5,7 @@ use crate::arena::Reserve;
 use crate::error::{Error, Result};
 use crate::gguf::TensorInfo;
 use crate::kernels::{self, Acts, BLOCK, Isa, Quant, Weights};
+use crate::lanes::{self, Lanes, Real};
 use crate::math;
 use crate::quant::{DType, GROUP, dequantize_packed_row, dequantize_row, packable};
 use bytemuck::{Pod, Zeroable};
@@ -321,9 +322,7 @@ fn add_bias(bias: &[f32], y: &mut [f32], stride: usize) {
 
 /// x += y.
 pub fn add(x: &mut [f32], y: &[f32]) {
-    for (x, y) in x.iter_mut().zip(y) {
-        *x += y;
-    }
+    lanes::update(x, [y], |x, [y]| x + y);
 }
 
 /// Layer normalisation of n vectors: (x - mean) / sqrt(variance + eps) weight + bias.
@@ -334,22 +333,20 @@ pub fn layer_norm(x: &[f32], (weight, bias): (&[f32], &[f32]), eps: f32, out: &m
     for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
         let mean = math::sum(x) / width as f32;
         let variance = math::sum_squares(x, mean) / width as f32;
-        let scale = 1.0 / math::sqrt(variance + eps);
-        for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
-            *out = (x - mean) * scale * weight;
-        }
+        let (mean, scale) = (Lanes::splat(mean), Lanes::splat(1.0 / math::sqrt(variance + eps)));
+        lanes::update(out, [x, weight], |_, [x, weight]| (x - mean) * scale * weight);
         add(out, bias);
     }
 }
 
 /// Softmax of `x`, each first multiplied by `scale`.
 pub fn softmax(x: &mut [f32], scale: f32) {
-    x.iter_mut().for_each(|v| *v *= scale);
-    let max = math::max(x);
-    x.iter_mut().for_each(|v| *v -= max);
-    math::map(x, math::exp4);
-    let inverse = 1.0 / math::sum(x);
-    x.iter_mut().for_each(|v| *v *= inverse);
+    let scale = Lanes::splat(scale);
+    lanes::map(x, |v| v * scale);
+    let max = Lanes::splat(math::max(x));
+    lanes::map(x, |v| math::exp(v - max));
+    let inverse = Lanes::splat(1.0 / math::sum(x));
+    lanes::map(x, |v| v * inverse);
 }
 
 /// A function of each element: between the matrices of a feed-forward layer, or
@@ -395,30 +392,28 @@ impl Activation {
 
     /// Applies it to every element.
     pub fn apply(self, x: &mut [f32]) {
-        let four: math::Four = match self {
-            Self::None => return,
-            Self::GeluTanh => math::gelu_tanh4,
-            Self::GeluErf => math::gelu_erf4,
-            Self::Relu => math::relu4,
+        match self {
+            Self::None => {}
+            Self::GeluTanh => lanes::map(x, math::gelu_tanh),
+            Self::GeluErf => lanes::map(x, math::gelu_erf),
+            Self::Relu => lanes::map(x, math::relu),
             #[cfg(feature = "rnn")]
-            Self::Tanh => math::tanh4,
+            Self::Tanh => lanes::map(x, math::tanh),
             #[cfg(feature = "rnn")]
-            Self::Sigmoid => math::sigmoid4,
+            Self::Sigmoid => lanes::map(x, math::sigmoid),
             #[cfg(feature = "rnn")]
-            Self::HardSigmoid => |x| *x = x.map(|v| ramp(0.2 * v + 0.5)),
+            Self::HardSigmoid => lanes::map(x, |v| ramp(Lanes::splat(0.2) * v)),
             #[cfg(feature = "rnn")]
-            Self::HardSigmoid6 => |x| *x = x.map(|v| ramp(v / 6.0 + 0.5)),
-        };
-        math::map(x, four);
+            Self::HardSigmoid6 => lanes::map(x, |v| ramp(v / Lanes::splat(6.0))),
+        }
     }
 }
 
-/// x in 0..=1.
+/// x + 0.5 in 0..=1.
 #[cfg(feature = "rnn")]
 #[inline(always)]
-fn ramp(x: f32) -> f32 {
-    let x = if x > 0.0 { x } else { 0.0 };
-    if x < 1.0 { x } else { 1.0 }
+fn ramp(x: Lanes) -> Lanes {
+    math::relu(x + Lanes::splat(0.5)).smaller(Lanes::splat(1.0))
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Result};
+use crate::lanes::{self, Lanes, Real};
+use crate::slices;
 use crate::tensor::{Activation, add};
 
 /// The functions of a layer's gates.
@@ -29,9 +31,7 @@ fn cut(x: &mut [f32], n: usize) -> Result<(&mut [f32], &mut [f32])> {
 pub(super) fn elman(f: Functions, g: &mut [f32], u: &[f32], h: &mut [f32]) {
     add(g, u);
     f.candidate.apply(g);
-    for (h, g) in h.iter_mut().zip(g) {
-        *h = *g;
-    }
+    slices::copy(h, g);
 }
 
 /// i, f, o = s(g + u), n = f(g + u); c = f c + i n; h = o f(c)
@@ -49,16 +49,10 @@ pub(super) fn lstm(
     fns.candidate.apply(candidate);
     fns.recurrent.apply(output);
     let (input, forget) = cut(input_forget, n)?;
-    for (((c, f), i), n) in c.iter_mut().zip(forget).zip(input).zip(candidate.iter()) {
-        *c = *f * *c + *i * *n;
-    }
-    for (bounded, c) in candidate.iter_mut().zip(c) {
-        *bounded = *c;
-    }
+    lanes::update(c, [forget, input, candidate], |c, [f, i, n]| f * c + i * n);
+    slices::copy(candidate, c);
     fns.candidate.apply(candidate);
-    for ((h, o), bounded) in h.iter_mut().zip(output).zip(candidate) {
-        *h = *o * *bounded;
-    }
+    lanes::update(h, [output, candidate], |_, [o, bounded]| o * bounded);
     Ok(())
 }
 
@@ -72,9 +66,7 @@ pub(super) fn gru_gates(fns: Functions, g: &mut [f32], u: &[f32], n: usize) -> R
 
 /// r h, of which a GRU that resets before makes its candidate.
 pub(super) fn gru_reset(g: &[f32], h: &[f32], out: &mut [f32]) {
-    for ((out, r), h) in out.iter_mut().zip(g).zip(h) {
-        *out = r * h;
-    }
+    lanes::update(out, [g, h], |_, [r, h]| r * h);
 }
 
 /// h = (1 - z) n + z h, with n = f(g + r u), or n = f(g + u) if `u` was made of
@@ -91,16 +83,12 @@ pub(super) fn gru(
     let (reset, update) = cut(gates, n)?;
     let u = u.get(2 * n..).ok_or(Error::Internal)?;
     if reset_after {
-        for ((g, r), u) in candidate.iter_mut().zip(reset).zip(u) {
-            *g += *r * u;
-        }
+        lanes::update(candidate, [reset, u], |g, [r, u]| g + r * u);
     } else {
         add(candidate, u);
     }
     fns.candidate.apply(candidate);
-    for ((h, z), n) in h.iter_mut().zip(update).zip(candidate) {
-        *h = (1.0 - *z) * *n + *z * *h;
-    }
+    lanes::update(h, [update, candidate], |h, [z, n]| (Lanes::splat(1.0) - z) * n + z * h);
     Ok(())
 }
 
