@@ -271,7 +271,7 @@ pub fn linear(
             plain_rows(w, (x, n), y_from, first, budget)?
         };
         budget.spend(done as u64 * w.cols as u64 * n as u64);
-        add_bias(bias.get(first..first + done).unwrap_or_default(), y_from, w.rows);
+        add_bias(bias.get(first..first + done).unwrap_or_default(), y_from, (n, w.rows));
         *at += done as u32;
     }
     Ok(true)
@@ -312,9 +312,10 @@ fn plain_rows(
     Ok(n_rows)
 }
 
-fn add_bias(bias: &[f32], y: &mut [f32], stride: usize) {
+/// Adds it to n vectors, `stride` apart; behind them `y` may go on.
+fn add_bias(bias: &[f32], y: &mut [f32], (n, stride): (usize, usize)) {
     if !bias.is_empty() {
-        for y in y.chunks_mut(stride.max(1)) {
+        for y in y.chunks_mut(stride.max(1)).take(n) {
             add(y, bias);
         }
     }
