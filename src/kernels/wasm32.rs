@@ -29,8 +29,10 @@ use core::arch::wasm32::*;
 /// Pointers into one product.
 ///
 /// Every pointer below is moved only inside the sizes that `Product::check`
-/// established: w over a group of `k` columns, x over as many vectors of `k`
-/// as the tile takes, y over eight results of each, `y_stride` apart.
+/// established: w over `n_groups` groups of `k` columns, `stride` bytes apart,
+/// x over as many vectors of `k` as the tile takes, y over eight results of
+/// each group and vector; those of the next group follow, those of the next
+/// vector are `y_stride` on. A tile of several vectors has one group.
 #[derive(Clone, Copy)]
 struct Raw {
     w: *const u8,
@@ -40,11 +42,13 @@ struct Raw {
     f: *const f32,
     y: *mut f32,
     k: usize,
+    n_groups: usize,
+    stride: usize,
     y_stride: usize,
 }
 
 /// Calls `tile4`, where there is one, for four vectors at once, and `tile1`
-/// for what is left, group by group.
+/// for what is left, group by group; a vector alone is one call.
 ///
 /// # Safety
 /// `p` passed `Product::check`; the tiles stay inside what [`Raw`] states.
@@ -55,7 +59,9 @@ unsafe fn for_each_tile(
     tile4: Option<unsafe fn(Raw)>,
 ) {
     let (k, blocks) = (p.w.k, p.w.k / BLOCK);
-    for g in 0..p.w.n_groups {
+    let n_groups = if p.n == 1 { p.w.n_groups } else { 1 };
+    let mut g = 0;
+    while g < p.w.n_groups {
         let mut t = 0;
         while t < p.n {
             // SAFETY: g < n_groups and t < n, so every offset is inside its slice (check()).
@@ -70,6 +76,8 @@ unsafe fn for_each_tile(
                     f: p.x.f.as_ptr().wrapping_add(t * k),
                     y: p.y.as_mut_ptr().add(t * p.y_stride + g * 8),
                     k,
+                    n_groups,
+                    stride: p.w.stride,
                     y_stride: p.y_stride,
                 };
                 t += match tile4 {
@@ -84,6 +92,7 @@ unsafe fn for_each_tile(
                 };
             }
         }
+        g += n_groups;
     }
 }
 
@@ -169,28 +178,31 @@ unsafe fn add_f32(p: Rows, w: *const u8, x: *const f32) -> Rows {
 /// # Safety
 /// As [`for_each_tile`] asks, for one vector.
 unsafe fn f32_tile(raw: Raw) {
-    let (mut p0, mut p1, mut p2, mut p3) = (Rows::zero(), Rows::zero(), Rows::zero(), Rows::zero());
-    let (mut w, mut x, mut left) = (raw.w, raw.f, raw.k);
-    // Written out: at the optimisation level that keeps the module small no loop is unrolled.
-    // SAFETY: k words of eight rows, k activations, eight results: see Raw.
-    unsafe {
-        while left >= 4 {
-            p0 = add_f32(p0, w, x);
-            p1 = add_f32(p1, w.add(32), x.add(1));
-            p2 = add_f32(p2, w.add(64), x.add(2));
-            p3 = add_f32(p3, w.add(96), x.add(3));
-            (w, x, left) = (w.add(128), x.add(4), left - 4);
+    for g in 0..raw.n_groups {
+        let zero = Rows::zero();
+        let (mut p0, mut p1, mut p2, mut p3) = (zero, zero, zero, zero);
+        // Written out: at the optimisation level that keeps the module small no loop is unrolled.
+        // SAFETY: k words of group g, k activations, eight results: see Raw.
+        unsafe {
+            let (mut w, mut x, mut left) = (raw.w.add(g * raw.stride), raw.f, raw.k);
+            while left >= 4 {
+                p0 = add_f32(p0, w, x);
+                p1 = add_f32(p1, w.add(32), x.add(1));
+                p2 = add_f32(p2, w.add(64), x.add(2));
+                p3 = add_f32(p3, w.add(96), x.add(3));
+                (w, x, left) = (w.add(128), x.add(4), left - 4);
+            }
+            if left > 0 {
+                p0 = add_f32(p0, w, x);
+            }
+            if left > 1 {
+                p1 = add_f32(p1, w.add(32), x.add(1));
+            }
+            if left > 2 {
+                p2 = add_f32(p2, w.add(64), x.add(2));
+            }
+            p0.add(p1).add(p2.add(p3)).store(raw.y.add(g * 8));
         }
-        if left > 0 {
-            p0 = add_f32(p0, w, x);
-        }
-        if left > 1 {
-            p1 = add_f32(p1, w.add(32), x.add(1));
-        }
-        if left > 2 {
-            p2 = add_f32(p2, w.add(64), x.add(2));
-        }
-        p0.add(p1).add(p2.add(p3)).store(raw.y);
     }
 }
 
@@ -219,19 +231,22 @@ unsafe fn add_f16((even, odd): (Rows, Rows), w: *const u8, x: *const f32) -> (Ro
 /// # Safety
 /// As [`for_each_tile`] asks, for one vector.
 unsafe fn f16_tile(raw: Raw) {
-    let (mut p01, mut p23) = ((Rows::zero(), Rows::zero()), (Rows::zero(), Rows::zero()));
-    let (mut w, mut x, mut left) = (raw.w, raw.f, raw.k);
-    // SAFETY: k / 2 words of eight rows, k activations, eight results: see Raw.
-    unsafe {
-        while left >= 4 {
-            p01 = add_f16(p01, w, x);
-            p23 = add_f16(p23, w.add(32), x.add(2));
-            (w, x, left) = (w.add(64), x.add(4), left - 4);
+    for g in 0..raw.n_groups {
+        let zero = (Rows::zero(), Rows::zero());
+        let (mut p01, mut p23) = (zero, zero);
+        // SAFETY: k / 2 words of group g, k activations, eight results: see Raw.
+        unsafe {
+            let (mut w, mut x, mut left) = (raw.w.add(g * raw.stride), raw.f, raw.k);
+            while left >= 4 {
+                p01 = add_f16(p01, w, x);
+                p23 = add_f16(p23, w.add(32), x.add(2));
+                (w, x, left) = (w.add(64), x.add(4), left - 4);
+            }
+            if left > 0 {
+                p01 = add_f16(p01, w, x);
+            }
+            p01.0.add(p01.1).add(p23.0.add(p23.1)).store(raw.y.add(g * 8));
         }
-        if left > 0 {
-            p01 = add_f16(p01, w, x);
-        }
-        p01.0.add(p01.1).add(p23.0.add(p23.1)).store(raw.y);
     }
 }
 
@@ -343,24 +358,25 @@ const ACTS: usize = 2 * BLOCK;
 /// As [`for_each_tile`] asks, for one vector.
 unsafe fn tile1<F: Format>(raw: Raw) {
     let (f, halves) = (F::new(), Halves::new());
-    let mut acc = Rows::zero();
-    let (mut w, mut x) = (raw.w, raw.q);
-    for b in 0..raw.k / BLOCK {
-        // SAFETY: block b of the group and of the vector: see Raw.
+    for g in 0..raw.n_groups {
+        // SAFETY: group g, and block b of it and of the vector, and eight results: see Raw.
         unsafe {
-            let scales = halves.scales(w);
-            w = w.add(16);
-            let (mut sums, mut quad) = (Rows::zero(), x);
-            for _ in 0..F::WORDS / 2 {
-                sums = add_two(f, sums, w, quad);
-                (w, quad) = (w.add(64), quad.add(2 * F::QUAD));
+            let mut acc = Rows::zero();
+            let (mut w, mut x) = (raw.w.add(g * raw.stride), raw.q);
+            for b in 0..raw.k / BLOCK {
+                let scales = halves.scales(w);
+                w = w.add(16);
+                let (mut sums, mut quad) = (Rows::zero(), x);
+                for _ in 0..F::WORDS / 2 {
+                    sums = add_two(f, sums, w, quad);
+                    (w, quad) = (w.add(64), quad.add(2 * F::QUAD));
+                }
+                x = x.add(ACTS);
+                acc = acc.add_block(f.dots(sums, raw.s.add(b)), scales, raw.d.add(b));
             }
-            x = x.add(ACTS);
-            acc = acc.add_block(f.dots(sums, raw.s.add(b)), scales, raw.d.add(b));
+            acc.store(raw.y.add(g * 8));
         }
     }
-    // SAFETY: eight results: see Raw.
-    unsafe { acc.store(raw.y) }
 }
 
 /// Four vectors: the sums of a row are kept where the result goes, so that the
