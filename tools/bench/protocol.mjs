@@ -23,10 +23,15 @@ export function argmax(numbers) {
 
 /** What is done in one run: how many tokens are read and written, and how often. */
 export function planOf(shape, { quick, smoke } = {}) {
-  if (smoke) return { promptTokens: 4, traceTokens: 2, prefillTokens: 8, decodeTokens: 8, decodeRuns: 1, prefillRuns: 1 };
+  if (smoke) return { promptTokens: 4, traceTokens: 2, prefillTokens: 8, decodeTokens: 8, decodeRuns: 1, prefillRuns: 1, warmMs: 0 };
   const runs = quick ? 1 : 2;
   const decodeTokens = shape.kind === "gpt" ? 64 : 1024;
-  return { promptTokens: 16, traceTokens: 8, prefillTokens: 128, decodeTokens, decodeRuns: runs, prefillRuns: runs };
+  return { promptTokens: 16, traceTokens: 8, prefillTokens: 128, decodeTokens, decodeRuns: runs, prefillRuns: runs, warmMs: 1000 };
+}
+
+/** Works for a while unmeasured: V8 runs slow first code, and puts better code in its place in the background. */
+export async function warm(ms, work) {
+  for (const end = performance.now() + ms; performance.now() < end; ) await work();
 }
 
 // Every memory that this thread's modules make or export, for wasmBytes().
@@ -71,7 +76,7 @@ export function wasmBytes() {
 
 /** One run: tokens per second of every measured text and prompt, the first token's time, the first tokens. */
 export async function measure(engine, { plan, shape }) {
-  const { promptTokens, traceTokens, prefillTokens, decodeTokens, decodeRuns, prefillRuns } = plan;
+  const { promptTokens, traceTokens, prefillTokens, decodeTokens, decodeRuns, prefillRuns, warmMs } = plan;
   const now = () => performance.now();
   const start = now();
   await engine.load();
@@ -81,15 +86,18 @@ export async function measure(engine, { plan, shape }) {
   let id = await engine.prefill(short);
   const first = now(); // counts from the navigation, in Node.js from the start of the process
   const tokens = [id];
-  for (let i = 0; i < traceTokens; i++) tokens.push((id = await engine.step(id))); // a warm-up, too
-  const decode = [];
-  for (let run = 0; run < decodeRuns; run++) {
+  for (let i = 0; i < traceTokens; i++) tokens.push((id = await engine.step(id)));
+  const write = async (n) => {
     id = await engine.prefill(short);
     const begin = now();
-    for (let i = 0; i < decodeTokens; i++) id = await engine.step(id);
-    decode.push((decodeTokens / (now() - begin)) * 1000);
-  }
-  await engine.prefill(long); // warm-up
+    for (let i = 0; i < n; i++) id = await engine.step(id);
+    return (n / (now() - begin)) * 1000;
+  };
+  await warm(warmMs, () => write(16));
+  const decode = [];
+  for (let run = 0; run < decodeRuns; run++) decode.push(await write(decodeTokens));
+  await engine.prefill(long);
+  await warm(warmMs, () => engine.prefill(long));
   const prefill = [];
   for (let run = 0; run < prefillRuns; run++) {
     const begin = now();

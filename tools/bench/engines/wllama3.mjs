@@ -1,4 +1,6 @@
 // @wllama/wllama 3: memory64 and JSPI. Its server takes text, so the prompt is " the" n times, one token each.
+import { warm } from "../protocol.mjs";
+
 const ESM = "/tools/bench/node_modules/@wllama/wllama/esm/";
 
 export default async function (job, files) {
@@ -17,7 +19,7 @@ export default async function (job, files) {
   }
 
   return {
-    async measure({ promptTokens, prefillTokens, decodeTokens, decodeRuns, prefillRuns }) {
+    async measure({ promptTokens, prefillTokens, decodeTokens, decodeRuns, prefillRuns, warmMs }) {
       const start = performance.now();
       const blob = await (await fetch(files.model(job.model))).blob();
       await wllama.loadModel([blob], {
@@ -26,7 +28,7 @@ export default async function (job, files) {
       const load_ms = performance.now() - start;
       await generate(promptTokens, 1);
       const first_ms = performance.now();
-      await generate(promptTokens, 8);
+      await warm(warmMs, () => generate(promptTokens, 16));
       const decode = [];
       const prefill = [];
       for (let run = 0; run < decodeRuns; run++) {
@@ -34,6 +36,7 @@ export default async function (job, files) {
         decode.push((decodeTokens / (all - prompt)) * 1000);
       }
       await generate(prefillTokens, 1);
+      await warm(warmMs, () => generate(prefillTokens, 1));
       for (let run = 0; run < prefillRuns; run++) prefill.push((prefillTokens / (await generate(prefillTokens, 1)).all) * 1000);
       return { version: `3.8.1, llama.cpp ${Wllama.getLibllamaVersion()}`, decode, prefill, load_ms, first_ms, wasm_bytes: null };
     },
