@@ -93,6 +93,38 @@ mod vector {
     /// How many numbers [`Lanes`] are.
     pub const N_LANES: usize = 4;
 
+    /// Eight numbers, which stay in registers.
+    #[derive(Clone, Copy)]
+    pub struct Eight(Lanes, Lanes);
+
+    impl Eight {
+        /// Every number is `x`.
+        #[inline(always)]
+        pub fn splat(x: f32) -> Self {
+            Self(Lanes::splat(x), Lanes::splat(x))
+        }
+
+        /// f of each two.
+        #[inline(always)]
+        pub fn zip(self, other: Self, f: impl Fn(Lanes, Lanes) -> Lanes) -> Self {
+            Self(f(self.0, other.0), f(self.1, other.1))
+        }
+
+        /// Them in order.
+        #[inline(always)]
+        pub fn numbers(self) -> [f32; 8] {
+            bytemuck::cast([self.0, self.1])
+        }
+    }
+
+    impl From<&[f32; 8]> for Eight {
+        #[inline(always)]
+        fn from(x: &[f32; 8]) -> Self {
+            let [a, b]: &[[f32; 4]; 2] = bytemuck::cast_ref(x);
+            Self(bytemuck::cast(*a), bytemuck::cast(*b))
+        }
+    }
+
     macro_rules! operators {
         ($($name:ident $method:ident $vector:ident),*) => {$(
             impl $name for Lanes {
@@ -149,14 +181,48 @@ mod vector {
 }
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-pub use vector::{Lanes, N_LANES};
+use vector as chosen;
 
-/// One number.
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-pub type Lanes = f32;
-/// How many numbers [`Lanes`] are.
-#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-pub const N_LANES: usize = 1;
+mod chosen {
+    /// One number.
+    pub type Lanes = f32;
+    /// How many numbers [`Lanes`] are.
+    pub const N_LANES: usize = 1;
+
+    /// Eight numbers.
+    #[derive(Clone, Copy)]
+    pub struct Eight([f32; 8]);
+
+    impl Eight {
+        /// Every number is `x`.
+        pub fn splat(x: f32) -> Self {
+            Self([x; 8])
+        }
+
+        /// f of each two.
+        #[inline(always)]
+        pub fn zip(mut self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
+            for (a, b) in self.0.iter_mut().zip(other.0) {
+                *a = f(*a, b);
+            }
+            self
+        }
+
+        /// Them in order.
+        pub fn numbers(self) -> [f32; 8] {
+            self.0
+        }
+    }
+
+    impl From<&[f32; 8]> for Eight {
+        fn from(x: &[f32; 8]) -> Self {
+            Self(*x)
+        }
+    }
+}
+
+pub use chosen::{Eight, Lanes, N_LANES};
 
 /// The first numbers of a slice.
 #[inline(always)]

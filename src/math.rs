@@ -7,7 +7,7 @@
 //! The bounds stated are held by the tests below against `f64`.
 #![forbid(unsafe_code)]
 
-use crate::lanes::{Lanes, N_LANES, Real};
+use crate::lanes::{Eight, Lanes, Real};
 use crate::slices;
 
 /// Adding and subtracting 1.5 x 2^23 rounds to the nearest integer, ties to even.
@@ -191,35 +191,24 @@ pub fn max(x: &[f32]) -> f32 {
 /// Eight partial results of a slice: `f` takes one and an element, and gives the next.
 #[inline(always)]
 fn reduce(x: &[f32], start: f32, f: impl Fn(Lanes, Lanes) -> Lanes) -> [f32; N_SUMS] {
-    let mut all = [Lanes::splat(start); N_SUMS / N_LANES];
-    let mut rest = x;
+    let (mut whole, rest) = x.as_chunks();
+    let mut last = [0.0; N_SUMS];
+    slices::copy(&mut last, rest);
+    let mut all = Eight::splat(start);
+    // One loop for the whole chunks and the rest, so that `f` is compiled once.
     loop {
-        let chunk: [Lanes; N_SUMS / N_LANES] = bytemuck::cast(eight(rest));
-        let mut next = all;
-        for (to, v) in next.iter_mut().zip(chunk) {
-            *to = f(*to, v);
-        }
-        let Some((_, behind)) = rest.split_first_chunk::<N_SUMS>() else {
-            // Of the last ones only those count that there are.
-            let (mut all, next): ([f32; N_SUMS], [f32; N_SUMS]) =
-                (bytemuck::cast(all), bytemuck::cast(next));
+        let (chunk, behind) = match whole.split_first() {
+            Some((chunk, behind)) => (chunk, Some(behind)),
+            None => (&last, None),
+        };
+        let next = all.zip(Eight::from(chunk), &f);
+        let Some(behind) = behind else {
+            // Of the last eight only those count that there are.
+            let (mut all, next) = (all.numbers(), next.numbers());
             slices::copy(&mut all, next.get(..rest.len()).unwrap_or_default());
             return all;
         };
-        (all, rest) = (next, behind);
-    }
-}
-
-/// The first eight, or what there is, then zeros.
-#[inline(always)]
-fn eight(x: &[f32]) -> [f32; N_SUMS] {
-    match x.first_chunk() {
-        Some(eight) => *eight,
-        None => {
-            let mut eight = [0.0; N_SUMS];
-            slices::copy(&mut eight, x);
-            eight
-        }
+        (all, whole) = (next, behind);
     }
 }
 
