@@ -93,6 +93,28 @@ mod vector {
     /// How many numbers [`Lanes`] are.
     pub const N_LANES: usize = 4;
 
+    /// b where a < b, else a.
+    #[inline(always)]
+    pub(crate) fn larger(a: v128, b: v128) -> v128 {
+        // Where there is relaxed-simd, LLVM takes `f32x4.relaxed_max` for
+        // `f32x4.pmax`, which leaves NaN and the sign of zero to the machine.
+        if cfg!(target_feature = "relaxed-simd") {
+            v128_bitselect(b, a, f32x4_lt(a, b))
+        } else {
+            f32x4_pmax(a, b)
+        }
+    }
+
+    /// b where b < a, else a.
+    #[inline(always)]
+    fn smaller(a: v128, b: v128) -> v128 {
+        if cfg!(target_feature = "relaxed-simd") {
+            v128_bitselect(b, a, f32x4_lt(b, a))
+        } else {
+            f32x4_pmin(a, b)
+        }
+    }
+
     /// Eight numbers, which stay in registers.
     #[derive(Clone, Copy)]
     pub struct Eight(Lanes, Lanes);
@@ -159,12 +181,12 @@ mod vector {
 
         #[inline(always)]
         fn larger(self, other: Self) -> Self {
-            Self(f32x4_pmax(self.0, other.0))
+            Self(larger(self.0, other.0))
         }
 
         #[inline(always)]
         fn smaller(self, other: Self) -> Self {
-            Self(f32x4_pmin(self.0, other.0))
+            Self(smaller(self.0, other.0))
         }
 
         #[inline(always)]
@@ -182,6 +204,8 @@ mod vector {
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 use vector as chosen;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(crate) use vector::larger;
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod chosen {

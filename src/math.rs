@@ -75,7 +75,7 @@ pub fn exp<V: Real>(x: V) -> V {
 #[must_use]
 pub fn tanh<V: Real>(x: V) -> V {
     // With t = e^(-2|x|) - 1 in (-1, 0]: tanh |x| = -t / (2 + t), free of cancellation.
-    let (scale, p) = split_exp(clamp(V::splat(-2.0) * x.abs(), -87.3, 0.0));
+    let (scale, p) = split_exp((V::splat(-2.0) * x.abs()).larger(V::splat(-87.3)));
     let t = scale * p + (scale - V::splat(1.0));
     (-t / (V::splat(2.0) + t)).copysign(x)
 }
@@ -93,7 +93,7 @@ pub fn sigmoid<V: Real>(x: V) -> V {
 #[inline(always)]
 #[must_use]
 pub fn erf<V: Real>(x: V) -> V {
-    let a = clamp(x.abs(), 0.0, 4.0);
+    let a = x.abs().smaller(V::splat(4.0));
     let t = V::splat(1.0) / (V::splat(1.0) + V::splat(0.327_591_1) * a);
     let mut p = V::splat(1.061_405_4);
     p = step(p, t, -1.453_152_1);

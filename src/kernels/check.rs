@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 use super::{Acts, BLOCK, Isa, Quant, Weights, acts, matmul, quantize, row};
+use crate::lanes::{self, Lanes};
+use crate::math;
 use crate::quant::{DType, GROUP, dequantize_row, half_to_f32, pack_group, quantize_row};
 
 /// The largest case: columns, groups, vectors.
@@ -215,9 +217,71 @@ pub fn halves() -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Whether the functions give the same for a vector as for each number alone,
+/// and the reductions the same as their definition, whatever the length.
+///
+/// # Errors
+/// What differed.
+pub fn functions(seed: u32) -> Result<(), &'static str> {
+    const N: usize = 37;
+    const ODD: [f32; 8] =
+        [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 1e-40, -3e38, 88.3, -87.4];
+    let mut random = Random(seed | 1);
+    for n in 0..N {
+        let mut x = [0.0; N];
+        x.iter_mut().for_each(|x| *x = random.float() * 4.0);
+        reductions(&x, n)?;
+        for x in x.iter_mut().step_by(3) {
+            *x = *ODD.get(random.next() as usize % ODD.len()).unwrap_or(x);
+        }
+        macro_rules! alike {
+            ($($name:ident),*) => {$(
+                let mut got = x;
+                lanes::map(got.get_mut(..n).unwrap_or_default(), math::$name::<Lanes>);
+                for (i, (got, x)) in got.iter().zip(x).enumerate() {
+                    let want = if i < n { math::$name::<f32>(x) } else { x };
+                    if got.to_bits() != want.to_bits() && !(got.is_nan() && want.is_nan()) {
+                        return Err(stringify!($name));
+                    }
+                }
+            )*};
+        }
+        alike!(exp, tanh, sigmoid, erf, gelu_tanh, gelu_erf, relu);
+    }
+    Ok(())
+}
+
+/// Element i goes to partial result i mod 8, and these are folded as stated.
+fn reductions(x: &[f32], n: usize) -> Result<(), &'static str> {
+    let x = x.get(..n).ok_or("too long")?;
+    let eight = |start: f32, f: &dyn Fn(f32, f32) -> f32| {
+        let mut s = [start; 8];
+        for (i, &x) in x.iter().enumerate() {
+            s[i % 8] = f(s[i % 8], x);
+        }
+        s
+    };
+    let fold = |s: [f32; 8]| ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+    let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let same = math::max(x).to_bits() == largest.to_bits()
+        && math::sum(x).to_bits() == fold(eight(0.0, &|s, x| s + x)).to_bits()
+        && math::sum_squares(x, 0.5).to_bits()
+            == fold(eight(0.0, &|s, x| s + (x - 0.5) * (x - 0.5))).to_bits()
+        && math::sum_exp(x, 3.0).to_bits()
+            == fold(eight(0.0, &|s, x| s + math::exp(x - 3.0))).to_bits();
+    if same { Ok(()) } else { Err("a reduction") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn functions_of_vectors_are_those_of_numbers() {
+        for seed in 1..20 {
+            assert_eq!(functions(seed * 7919), Ok(()));
+        }
+    }
 
     #[test]
     fn every_isa_equals_the_reference() {

@@ -59,7 +59,7 @@ impl Isa {
     pub const SCALAR: Self = Self(Set::Scalar);
 
     /// The sets this machine can run, the best first.
-    pub fn available() -> impl Iterator<Item = Self> {
+    pub fn available() -> impl Iterator<Item = Self> + Clone {
         #[cfg(target_arch = "x86_64")]
         let has = x86_64::features();
         let sets = [

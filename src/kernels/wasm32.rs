@@ -22,6 +22,7 @@
 
 use super::Product;
 use super::acts::{BLOCK, TINY};
+use crate::lanes;
 use crate::math;
 use crate::quant::DType;
 use core::arch::wasm32::*;
@@ -641,13 +642,13 @@ pub(super) fn quantize(dtype: DType, x: &[f32], q: &mut [i16], d: &mut [f32], s:
     for (((x, q), d), s) in blocks.zip(d).zip(s) {
         // SAFETY: at is a multiple of 4 below 32.
         let four = |at: usize| unsafe { load(x.as_ptr().add(at).cast()) };
-        let larger = |best, at| f32x4_pmax(best, v128_and(four(at), size));
+        let larger = |best, at| lanes::larger(best, v128_and(four(at), size));
         // The loads in two chains, as no loop is unrolled.
         let even = larger(larger(larger(larger(zero, 0), 8), 16), 24);
         let odd = larger(larger(larger(larger(zero, 4), 12), 20), 28);
-        let mut best = f32x4_pmax(even, odd);
-        best = f32x4_pmax(best, i32x4_shuffle::<2, 3, 0, 1>(best, best));
-        best = f32x4_pmax(best, i32x4_shuffle::<1, 0, 3, 2>(best, best));
+        let mut best = lanes::larger(even, odd);
+        best = lanes::larger(best, i32x4_shuffle::<2, 3, 0, 1>(best, best));
+        best = lanes::larger(best, i32x4_shuffle::<1, 0, 3, 2>(best, best));
         let amax = f32x4_extract_lane::<0>(best);
         let (inverse, scale) = if amax < TINY { (0.0, 0.0) } else { (127.0 / amax, amax / 127.0) };
         *d = scale;

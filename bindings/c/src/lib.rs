@@ -41,19 +41,22 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 
 /// Runs one case of the kernel suite in this build: 0 if it passes, 1 if not,
 /// -1 if there are no more cases. One case per instruction set and block
-/// format, and the last one for the conversion of half floats.
+/// format, then one for the conversion of half floats and one for the functions.
 #[cfg(feature = "_check")]
 #[unsafe(no_mangle)]
 pub extern "C" fn pagelm_check(case: u32, seed: u32) -> i32 {
     use engine::kernels::{Isa, check};
     use engine::quant::DType;
     let case = case as usize;
-    let pairs = || Isa::available().flat_map(|isa| DType::ALL.map(|dtype| (isa, dtype)));
-    match pairs().nth(case) {
-        Some((isa, dtype)) => i32::from(check::run(isa, dtype, seed).is_err()),
-        None if case == pairs().count() => i32::from(check::halves().is_err()),
-        None => -1,
-    }
+    let mut pairs = Isa::available().flat_map(|isa| DType::ALL.map(|dtype| (isa, dtype)));
+    let n_pairs = pairs.clone().count();
+    let result = match pairs.nth(case) {
+        Some((isa, dtype)) => check::run(isa, dtype, seed),
+        None if case == n_pairs => check::halves(),
+        None if case == n_pairs + 1 => check::functions(seed),
+        None => return -1,
+    };
+    i32::from(result.is_err())
 }
 
 /// Multiplies `n` vectors by `n_groups` groups of `k` columns, all of it in the
