@@ -198,6 +198,10 @@
 // position, head and layer.
 #define PAGELM_ATTENTION 4
 
+// Flag of `pagelm_session_params`: keep attention's keys and values in F16, which takes half the
+// memory and rounds them. Without effect on heads of an odd size and on a recurrent network.
+#define PAGELM_HALF_CACHE 8
+
 // Flag of `predict`: go on from the state that the call before left.
 #define PAGELM_STATEFUL 1
 
@@ -309,7 +313,7 @@ typedef struct {
     uint32_t max_text;
     // PAGELM_WHEN_FULL_*.
     uint32_t when_full;
-    // PAGELM_ALL_LOGITS, PAGELM_EMBEDDING and PAGELM_ATTENTION, or 0.
+    // PAGELM_ALL_LOGITS, PAGELM_EMBEDDING, PAGELM_ATTENTION and PAGELM_HALF_CACHE, or 0.
     uint32_t flags;
 } pagelm_session_params;
 

@@ -120,12 +120,6 @@ mod vector {
     pub struct Eight(Lanes, Lanes);
 
     impl Eight {
-        /// Every number is `x`.
-        #[inline(always)]
-        pub fn splat(x: f32) -> Self {
-            Self(Lanes::splat(x), Lanes::splat(x))
-        }
-
         /// f of each two.
         #[inline(always)]
         pub fn zip(self, other: Self, f: impl Fn(Lanes, Lanes) -> Lanes) -> Self {
@@ -219,11 +213,6 @@ mod chosen {
     pub struct Eight([f32; 8]);
 
     impl Eight {
-        /// Every number is `x`.
-        pub fn splat(x: f32) -> Self {
-            Self([x; 8])
-        }
-
         /// f of each two.
         #[inline(always)]
         pub fn zip(mut self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {

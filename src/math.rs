@@ -7,7 +7,7 @@
 //! The bounds stated are held by the tests below against `f64`.
 #![forbid(unsafe_code)]
 
-use crate::lanes::{Eight, Lanes, Real};
+use crate::lanes::{self, Eight, Lanes, Real};
 use crate::slices;
 
 /// Adding and subtracting 1.5 x 2^23 rounds to the nearest integer, ties to even.
@@ -148,6 +148,15 @@ pub fn ln(x: f32) -> f32 {
     libm::logf(x)
 }
 
+/// x = e^((x factor - less) other), for each element.
+///
+/// One loop for softmax and for the sampler, of which each has one factor: a 1 changes no bit.
+#[inline(never)]
+pub fn exp_each(x: &mut [f32], factor: f32, less: f32, other: f32) {
+    let [factor, less, other] = [factor, less, other].map(Lanes::splat);
+    lanes::map(x, |v| exp((v * factor - less) * other));
+}
+
 /// How many partial sums a reduction over a vector keeps: element i goes to sum i mod 8.
 const N_SUMS: usize = 8;
 
@@ -158,10 +167,15 @@ fn fold(s: [f32; N_SUMS]) -> f32 {
 }
 
 /// Sums a slice in eight interleaved partial sums.
-#[inline(never)]
 #[must_use]
 pub fn sum(x: &[f32]) -> f32 {
-    fold(reduce(x, 0.0, |sum, v| sum + v))
+    fold(add_up([0.0; N_SUMS], x))
+}
+
+/// The partial sums with a slice added.
+#[inline(never)]
+fn add_up(sums: [f32; N_SUMS], x: &[f32]) -> [f32; N_SUMS] {
+    reduce(x, sums, |sum, v| sum + v)
 }
 
 /// Sums (x - mean)^2 likewise.
@@ -169,32 +183,39 @@ pub fn sum(x: &[f32]) -> f32 {
 #[must_use]
 pub fn sum_squares(x: &[f32], mean: f32) -> f32 {
     let mean = Lanes::splat(mean);
-    fold(reduce(x, 0.0, |sum, v| sum + (v - mean) * (v - mean)))
+    fold(reduce(x, [0.0; N_SUMS], |sum, v| sum + (v - mean) * (v - mean)))
 }
 
 /// Sums e^(x - max) likewise.
-#[inline(never)]
 #[must_use]
 pub fn sum_exp(x: &[f32], max: f32) -> f32 {
-    let max = Lanes::splat(max);
-    fold(reduce(x, 0.0, |sum, v| sum + exp(v - max)))
+    let mut sums = [0.0; N_SUMS];
+    // A multiple of eight, so that every element comes to its sum.
+    for part in x.chunks(8 * N_SUMS) {
+        let mut terms = [0.0; 8 * N_SUMS];
+        slices::copy(&mut terms, part);
+        let terms = terms.get_mut(..part.len()).unwrap_or_default();
+        exp_each(terms, 1.0, max, 1.0);
+        sums = add_up(sums, terms);
+    }
+    fold(sums)
 }
 
 /// The largest element; NaN never wins; `-inf` of nothing.
 #[inline(never)]
 #[must_use]
 pub fn max(x: &[f32]) -> f32 {
-    let best = reduce(x, f32::NEG_INFINITY, Lanes::larger);
+    let best = reduce(x, [f32::NEG_INFINITY; N_SUMS], Lanes::larger);
     best.iter().fold(f32::NEG_INFINITY, |a, &b| a.larger(b))
 }
 
 /// Eight partial results of a slice: `f` takes one and an element, and gives the next.
 #[inline(always)]
-fn reduce(x: &[f32], start: f32, f: impl Fn(Lanes, Lanes) -> Lanes) -> [f32; N_SUMS] {
+fn reduce(x: &[f32], start: [f32; N_SUMS], f: impl Fn(Lanes, Lanes) -> Lanes) -> [f32; N_SUMS] {
     let (mut whole, rest) = x.as_chunks();
     let mut last = [0.0; N_SUMS];
     slices::copy(&mut last, rest);
-    let mut all = Eight::splat(start);
+    let mut all = Eight::from(&start);
     // One loop for the whole chunks and the rest, so that `f` is compiled once.
     loop {
         let (chunk, behind) = match whole.split_first() {

@@ -17,7 +17,6 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Result, Word};
-use crate::lanes::{self, Lanes, Real};
 use crate::math;
 use crate::slices;
 use bytemuck::{Pod, Zeroable};
@@ -155,8 +154,7 @@ pub fn choose(logits: &[f32], cx: &Context<'_>, rng: &mut Rng, s: &mut Scratch<'
         return Ok(argmax(work));
     }
     let max = math::max(work);
-    let (max, inverse) = (Lanes::splat(max), Lanes::splat(1.0 / cx.sampling.temperature));
-    lanes::map(work, |v| math::exp((v - max) * inverse));
+    math::exp_each(work, 1.0, max, 1.0 / cx.sampling.temperature);
     let kept = keep(work, cx.sampling, s.ids)?;
     draw(work, kept, rng).ok_or(Error::Overflow)
 }

@@ -340,12 +340,11 @@ pub fn layer_norm(x: &[f32], (weight, bias): (&[f32], &[f32]), eps: f32, out: &m
     }
 }
 
-/// Softmax of `x`, each first multiplied by `scale`.
+/// Softmax of `x`, each first multiplied by `scale`, which is positive.
 pub fn softmax(x: &mut [f32], scale: f32) {
-    let scale = Lanes::splat(scale);
-    lanes::map(x, |v| v * scale);
-    let max = Lanes::splat(math::max(x));
-    lanes::map(x, |v| math::exp(v - max));
+    // Rounding keeps the order, so the largest product is the product of the largest.
+    let max = math::max(x) * scale;
+    math::exp_each(x, scale, max, 1.0);
     let inverse = Lanes::splat(1.0 / math::sum(x));
     lanes::map(x, |v| v * inverse);
 }
@@ -403,18 +402,19 @@ impl Activation {
             #[cfg(feature = "rnn")]
             Self::Sigmoid => lanes::map(x, math::sigmoid),
             #[cfg(feature = "rnn")]
-            Self::HardSigmoid => lanes::map(x, |v| ramp(Lanes::splat(0.2) * v)),
+            Self::HardSigmoid => ramp(x, 0.2, 1.0),
             #[cfg(feature = "rnn")]
-            Self::HardSigmoid6 => lanes::map(x, |v| ramp(v / Lanes::splat(6.0))),
+            Self::HardSigmoid6 => ramp(x, 1.0, 6.0),
         }
     }
 }
 
-/// x + 0.5 in 0..=1.
+/// x factor / divisor + 0.5 in 0..=1.
 #[cfg(feature = "rnn")]
-#[inline(always)]
-fn ramp(x: Lanes) -> Lanes {
-    math::relu(x + Lanes::splat(0.5)).smaller(Lanes::splat(1.0))
+fn ramp(x: &mut [f32], factor: f32, divisor: f32) {
+    let (factor, divisor) = (Lanes::splat(factor), Lanes::splat(divisor));
+    let (half, one) = (Lanes::splat(0.5), Lanes::splat(1.0));
+    lanes::map(x, |v| math::relu(v * factor / divisor + half).smaller(one));
 }
 
 #[cfg(test)]

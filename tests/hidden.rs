@@ -21,6 +21,7 @@ const KEEP: SessionParams = SessionParams {
     all_logits: false,
     embedding: true,
     attention: true,
+    half_cache: false,
 };
 
 fn file(name: &str) -> Vec<u8> {

@@ -134,10 +134,10 @@ fn trace(model: &Model, ids: &[u32], n_batch: usize) -> BTreeMap<String, Vec<f32
     let net = model.as_gpt2().unwrap();
     let Config { n_ctx, n_layer, .. } = *net.config();
     let mut count = Reserve::count();
-    State::lay(&mut count, net.config(), n_ctx, n_batch);
+    State::lay(&mut count, net.config(), n_ctx, n_batch, false);
     let mut mem = Aligned::zeroed(count.finish().unwrap());
     let mut carve = Reserve::carve(mem.bytes_mut());
-    let mut state = State::lay(&mut carve, net.config(), n_ctx, n_batch);
+    let mut state = State::lay(&mut carve, net.config(), n_ctx, n_batch, false);
     carve.finish().unwrap();
     let mut traced = BTreeMap::<String, Vec<f32>>::new();
     for (i, ids) in ids.chunks(n_batch).enumerate() {

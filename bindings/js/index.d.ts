@@ -30,6 +30,8 @@ export interface SharedOptions extends Omit<CoreLoadOptions, "flags"> {
   embedding?: boolean;
   /** Lay the session out for `attention`: 4 bytes more for each position, head and layer. */
   attention?: boolean;
+  /** Keep attention's keys and values in F16: half the memory of a long context, rounded. */
+  halfCache?: boolean;
 }
 
 export interface LoadOptions extends SharedOptions {

@@ -2,10 +2,10 @@
 import { PagelmError } from "./advice.js";
 
 const POOLINGS = ["mean", "last"];
-const EMBEDDING = 2, ATTENTION = 4; // PAGELM_EMBEDDING, PAGELM_ATTENTION
+const FLAGS = { embedding: 2, attention: 4, halfCache: 8 }; // PAGELM_EMBEDDING, PAGELM_ATTENTION, PAGELM_HALF_CACHE
 
 /** `flags` of pagelm_session_params for these options. */
-export const flagsOf = ({ embedding, attention }) => (embedding ? EMBEDDING : 0) + (attention ? ATTENTION : 0);
+export const flagsOf = (options) => Object.keys(FLAGS).reduce((sum, name) => sum + (options[name] ? FLAGS[name] : 0), 0);
 
 /** `download` tells how the file was had, `kept` what the session was laid out to keep. */
 export function withMethods(model, download, kept) {

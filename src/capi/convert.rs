@@ -50,7 +50,7 @@ pub(super) fn model_info(info: &ModelInfo, mem_size: usize) -> pagelm_model_info
 /// The caller's parameters of a session.
 pub(super) fn params(g: &mut Guard, c: &pagelm_session_params) -> SessionParams {
     // Without texts there is nothing to keep.
-    let known = PAGELM_ALL_LOGITS | PAGELM_EMBEDDING | PAGELM_ATTENTION;
+    let known = PAGELM_ALL_LOGITS | PAGELM_EMBEDDING | PAGELM_ATTENTION | PAGELM_HALF_CACHE;
     g.flags(c.flags, if cfg!(feature = "text") { known } else { 0 });
     let when_full = match c.when_full {
         PAGELM_WHEN_FULL_STOP => WhenFull::Stop,
@@ -68,6 +68,7 @@ pub(super) fn params(g: &mut Guard, c: &pagelm_session_params) -> SessionParams 
         all_logits: c.flags & PAGELM_ALL_LOGITS != 0,
         embedding: c.flags & PAGELM_EMBEDDING != 0,
         attention: c.flags & PAGELM_ATTENTION != 0,
+        half_cache: c.flags & PAGELM_HALF_CACHE != 0,
     }
 }
 

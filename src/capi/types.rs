@@ -111,6 +111,9 @@ pub const PAGELM_EMBEDDING: u32 = 2;
 /// Flag of `pagelm_session_params`: keep what `pagelm_session_attention` needs, 4 bytes for each
 /// position, head and layer.
 pub const PAGELM_ATTENTION: u32 = 4;
+/// Flag of `pagelm_session_params`: keep attention's keys and values in F16, which takes half the
+/// memory and rounds them. Without effect on heads of an odd size and on a recurrent network.
+pub const PAGELM_HALF_CACHE: u32 = 8;
 /// Flag of `predict`: go on from the state that the call before left.
 pub const PAGELM_STATEFUL: u32 = 1;
 /// Flag of `predict`: give the outputs of every step, not only of the last.
@@ -215,7 +218,7 @@ pub struct pagelm_session_params {
     pub max_text: u32,
     /// PAGELM_WHEN_FULL_*.
     pub when_full: u32,
-    /// PAGELM_ALL_LOGITS, PAGELM_EMBEDDING and PAGELM_ATTENTION, or 0.
+    /// PAGELM_ALL_LOGITS, PAGELM_EMBEDDING, PAGELM_ATTENTION and PAGELM_HALF_CACHE, or 0.
     pub flags: u32,
 }
 

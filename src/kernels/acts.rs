@@ -1,6 +1,11 @@
 //! Activations: the vectors that weights are multiplied with.
 #![forbid(unsafe_code)]
 
+#[cfg(any(
+    test,
+    feature = "_check",
+    not(all(target_arch = "wasm32", target_feature = "simd128"))
+))]
 use crate::math;
 use crate::quant::DType;
 

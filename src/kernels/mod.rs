@@ -185,7 +185,10 @@ pub fn matmul(
     let p = &mut product;
     // A shipped wasm module is built for one set: saying so here leaves the other out.
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128", not(feature = "_check")))]
-    let isa = Isa(Set::Simd128);
+    let isa = {
+        let _ = isa;
+        Isa(Set::Simd128)
+    };
     match isa.0 {
         Set::Scalar => match w.dtype.known() {
             DType::F32 => scalar::f32(p),

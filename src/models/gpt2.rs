@@ -282,10 +282,18 @@ pub struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    /// Lays it out for `n_ctx` positions and batches of `n_batch`.
-    pub fn lay(r: &mut Reserve<'a>, config: &Config, n_ctx: usize, n_batch: usize) -> Self {
+    /// Lays it out for `n_ctx` positions and batches of `n_batch`, with keys and
+    /// values in F16 if that is asked for and heads are of an even size.
+    pub fn lay(
+        r: &mut Reserve<'a>,
+        config: &Config,
+        n_ctx: usize,
+        n_batch: usize,
+        half_cache: bool,
+    ) -> Self {
         let Config { n_layer, n_head, n_embd, n_ff, head_dim, .. } = *config;
-        let shape = Shape { n_layer, n_head, head_dim, n_ctx };
+        let half = cfg!(feature = "quant") && half_cache && head_dim.is_multiple_of(2);
+        let shape = Shape { n_layer, n_head, head_dim, n_ctx, half };
         let batch = |n: usize| n.saturating_mul(n_batch);
         Self {
             cache: Cache::lay(r, shape),

@@ -146,6 +146,8 @@ pub struct Keep {
     pub embedding: bool,
     /// See [`crate::SessionParams::attention`].
     pub attention: bool,
+    /// See [`crate::SessionParams::half_cache`].
+    pub half_cache: bool,
 }
 
 /// Whether a model needs all of its input in one batch.
@@ -360,7 +362,7 @@ impl<'a> Model<'a> {
             #[cfg(feature = "gpt2")]
             Net::Gpt2(net) => {
                 let n_kept = if keep.attention { n_ctx } else { 0 };
-                let mut state = gpt2::State::lay(r, net.config(), n_ctx, n_batch);
+                let mut state = gpt2::State::lay(r, net.config(), n_ctx, n_batch, keep.half_cache);
                 state.lay_kept(r, net.config(), n_kept, n_pool);
                 State::Gpt2(state)
             }
@@ -436,21 +438,22 @@ impl<'a> Model<'a> {
 
 #[cfg(feature = "text")]
 impl State<'_> {
-    /// Visits all that the first `n` positions left behind, for snapshots.
-    pub(crate) fn visit_used(&mut self, n: usize, visit: &mut dyn FnMut(&mut [f32])) {
+    /// Visits all that the first `n` positions left behind, as bytes, for snapshots.
+    pub(crate) fn visit_used(&mut self, n: usize, visit: &mut dyn FnMut(&mut [u8])) {
         let _ = n;
+        let bytes = |numbers| bytemuck::try_cast_slice_mut::<f32, u8>(numbers).unwrap_or_default();
         match self {
             #[cfg(feature = "gpt2")]
             Self::Gpt2(state) => {
                 state.cache.visit_used(n, visit);
-                visit(state.pool);
+                visit(bytes(state.pool));
             }
             #[cfg(feature = "rnn")]
-            Self::Rnn(state) => visit(state.kept),
+            Self::Rnn(state) => visit(bytes(state.kept)),
         }
     }
 
-    /// How many numbers [`State::visit_used`] visits.
+    /// How many words [`State::visit_used`] visits.
     pub(crate) fn used_len(&self, n: usize) -> usize {
         let _ = n;
         match self {

@@ -44,6 +44,10 @@ pub struct SessionParams {
     /// Keep what [`crate::Session::attention`] needs: a number for each
     /// position, head and layer.
     pub attention: bool,
+    /// Keep attention's keys and values in F16: half the memory, rounded. Not
+    /// done where heads have an odd number of dimensions, and of no use to a
+    /// recurrent network.
+    pub half_cache: bool,
 }
 
 impl SessionParams {
@@ -59,7 +63,8 @@ impl SessionParams {
 
     #[cfg(feature = "text")]
     pub(super) fn keep(&self) -> Keep {
-        Keep { embedding: self.embedding, attention: self.attention }
+        let Self { embedding, attention, half_cache, .. } = *self;
+        Keep { embedding, attention, half_cache }
     }
 }
 

@@ -172,6 +172,7 @@ impl Session<'_> {
     }
 
     /// Visits the bytes in use, in the snapshot's order.
+    #[inline(never)]
     fn visit(&mut self, visit: &mut dyn FnMut(&mut [u8])) {
         let head = self.head;
         let used = |n: u32| n as usize;
@@ -186,8 +187,7 @@ impl Session<'_> {
         visit(words(self.bias, used(head.n_bias)));
         visit(self.text.get_mut(..used(head.text_len)).unwrap_or_default());
         visit(words(self.logits, logits));
-        let mut floats = |numbers: &mut [f32]| visit(words(numbers, usize::MAX));
-        self.state.visit_used(used(head.n_past), &mut floats);
+        self.state.visit_used(used(head.n_past), visit);
     }
 }
 

@@ -53,6 +53,20 @@ describe("an embedding", () => {
   });
 });
 
+test("a half cache takes half the memory and gives the same text in every build, batch and thread", async () => {
+  const options = { maxTokens: 30, seed: 4, temperature: 1 };
+  let want;
+  for (const how of [{}, { build: "scalar" }, { batch: 1 }, { where: "worker" }]) {
+    const it = await loadModel(LEXICON, { halfCache: true, ...how });
+    const { text } = await it.complete(TEXT, options);
+    assert.equal(text, (want ??= text), JSON.stringify(how));
+    const saved = plain.memory.session - it.memory.session, { layers, heads, contextLength } = it.info;
+    // Two bytes for each number of a key and of a value, whose 12 are rounded up to whole groups of 8.
+    if (how.batch !== 1) assert.ok(Math.abs(saved - 2 * (12 + 16) * layers * heads * contextLength) < 1024, `${saved} bytes`);
+    it.dispose();
+  }
+});
+
 describe("attention", () => {
   test("is a share of one for each position, in every head of every layer", async () => {
     await model.feed(TEXT);

@@ -57,6 +57,8 @@ extern "C" {
 
     #[wasm_bindgen(method, getter)]
     pub fn embedding(this: &Options) -> Option<bool>;
+    #[wasm_bindgen(method, getter, js_name = halfCache)]
+    pub fn half_cache(this: &Options) -> Option<bool>;
 
     #[wasm_bindgen(method, getter)]
     pub fn temperature(this: &Options) -> Option<f64>;

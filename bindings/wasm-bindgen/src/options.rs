@@ -37,6 +37,7 @@ pub(crate) fn session(options: &Options) -> Thrown<SessionParams> {
         max_text: whole32(&"maxText", options.max_text())?,
         when_full: if slide { WhenFull::Slide } else { WhenFull::Stop },
         embedding: options.embedding().unwrap_or(false),
+        half_cache: options.half_cache().unwrap_or(false),
         ..SessionParams::default()
     })
 }

@@ -37,6 +37,8 @@ export interface LoadOptions {
   slide?: boolean;
   /** Keep what `embed` needs. */
   embedding?: boolean;
+  /** Keep attention's keys and values in F16: half the memory of a long context, rounded. */
+  halfCache?: boolean;
 }
 
 /** Token ids, each a whole number from 0 to `vocabSize - 1`. */

@@ -71,6 +71,9 @@ pub struct Args {
     /// Prompt tokens worked on together; the text does not depend on it [default: 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     batch: Option<u32>,
+    /// Keep attention's keys and values in F16: half the memory of a long context, rounded
+    #[arg(long)]
+    half_cache: bool,
     /// What to do when the context is full: stop, or forget the oldest tokens
     #[arg(long, value_enum, default_value = "stop")]
     when_full: Full,
@@ -138,6 +141,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             Full::Stop => WhenFull::Stop,
             Full::Slide => WhenFull::Slide,
         },
+        half_cache: args.half_cache,
         ..SessionParams::default()
     };
     let mut mem = session_memory(&model, &params)?;
