@@ -7,7 +7,6 @@
 //! Every operation here rounds alike in both, so the bits do not depend on it.
 #![forbid(unsafe_code)]
 
-use crate::math::ROUND;
 use crate::slices;
 use core::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -40,6 +39,8 @@ pub trait Real:
     fn exp2_whole(self) -> Self;
 }
 
+/// Adding and subtracting 1.5 x 2^23 rounds to the nearest integer, ties to even.
+pub const ROUND: f32 = 12_582_912.0;
 /// The bits of 1.0, in which the exponent is that of 2^0.
 const ONE: i32 = 0x3f80_0000;
 /// Places of the fraction.

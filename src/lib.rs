@@ -59,7 +59,7 @@ compile_error!("model files and snapshots are little-endian and used in place");
 extern crate std;
 
 pub mod error;
-mod lanes;
+pub mod lanes;
 pub mod math;
 mod slices;
 

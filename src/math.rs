@@ -10,8 +10,7 @@
 use crate::lanes::{self, Eight, Lanes, Real};
 use crate::slices;
 
-/// Adding and subtracting 1.5 x 2^23 rounds to the nearest integer, ties to even.
-pub const ROUND: f32 = 12_582_912.0;
+pub use crate::lanes::ROUND;
 
 const LOG2_E: f32 = core::f32::consts::LOG2_E;
 /// ln 2 in two parts: the first has zeros enough that a small integer times it is exact.

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 /// The rank of each module of `src/`: it may use modules of lower rank only.
 /// Siblings of one rank do not know each other.
-const RANKS: [(&str, u32); 15] = [
+const RANKS: [(&str, u32); 16] = [
     ("error", 0),
-    ("math", 1),
     ("slices", 0),
+    ("lanes", 1),
+    ("math", 2),
     ("arena", 1),
     ("quant", 2),
     ("gguf", 3),
