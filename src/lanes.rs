@@ -264,7 +264,7 @@ fn store(numbers: Lanes, x: &mut [f32]) {
     }
 }
 
-/// x[i] = f(x[i], y[i], ...) for every element, as far as the shortest goes.
+/// `x[i] = f(x[i], y[i], ...)` for every element, as far as the shortest goes.
 #[inline(always)]
 pub fn update<const N: usize>(
     x: &mut [f32],
@@ -284,7 +284,7 @@ pub fn update<const N: usize>(
     }
 }
 
-/// x[i] = f(x[i]) for every element.
+/// `x[i] = f(x[i])` for every element.
 #[inline(always)]
 pub fn map(x: &mut [f32], f: impl Fn(Lanes) -> Lanes) {
     update(x, [], |x, []| f(x));
