@@ -11,7 +11,7 @@
 //!                    groups of 8 dimensions, (head_dim / 8, words of n_ctx, 8)
 //! ```
 //!
-//! A word is one F32 or two F16, as in [`crate::quant::pack`].
+//! A word is one F32 or two F16, as in packed weights.
 #![forbid(unsafe_code)]
 
 use crate::arena::Reserve;
