@@ -199,7 +199,8 @@
 #define PAGELM_ATTENTION 4
 
 // Flag of `pagelm_session_params`: keep attention's keys and values in F16, which takes half the
-// memory and rounds them. Without effect on heads of an odd size and on a recurrent network.
+// memory and rounds them. Without effect on heads of an odd size, on a recurrent network, and in a build without
+// the quantised formats.
 #define PAGELM_HALF_CACHE 8
 
 // Flag of `predict`: go on from the state that the call before left.

@@ -28,12 +28,15 @@ fn whole(n: usize) -> usize {
     n.saturating_add(GROUP - 1) & !(GROUP - 1)
 }
 
-/// The bits of x in half precision, rounded to even and brought into its range.
+/// The bits of x in half precision, rounded to even and brought into its range,
+/// which a NaN has none of: it becomes the least. The products take finite
+/// halves only, and what made the NaN goes its own way to the logits.
 fn half_bits(x: f32) -> u32 {
     const MAX: f32 = 65504.0;
+    let x = (-MAX).larger(x).smaller(MAX);
     // 2^-14, below which halves are as far apart as there.
     const LEAST: u32 = 0x3880_0000;
-    let size = x.abs().smaller(MAX);
+    let size = x.abs();
     let exponent = (size.to_bits() & 0x7f80_0000).max(LEAST);
     // The last place of a number 2^13 times as large is that of the half.
     let large = exponent + (13 << 23);
@@ -198,7 +201,8 @@ impl<'a> Cache<'a> {
         kernels::matmul(isa, keys, floats(q), 1, scratch.scores, 0)?;
         let scores = scratch.scores.get_mut(..n).ok_or(Error::Internal)?;
         tensor::softmax(scores, 1.0 / math::sqrt(head_dim as f32));
-        // F16 is multiplied in pairs: behind an odd number of positions it is 0 times 0.
+        // F16 is multiplied in pairs: behind an odd number of positions it is 0 times
+        // 0, or times the next of the batch, which is finite.
         let n_cols = if shape.half { n.next_multiple_of(2) } else { n };
         let rest = scratch.scores.get_mut(n..n_cols).ok_or(Error::Internal)?;
         rest.iter_mut().for_each(|score| *score = 0.0);
@@ -258,7 +262,7 @@ mod tests {
         let mut count = Reserve::count();
         Cache::lay(&mut count, shape);
         Scratch::lay(&mut count, shape);
-        // What was there before must not matter: these words are NaN in either format.
+        // What was there before must not matter.
         let mut block = vec![u64::MAX; count.finish().unwrap().div_ceil(8)];
         let mut r = Reserve::carve(bytemuck::cast_slice_mut(&mut block));
         let mut cache = Cache::lay(&mut r, shape);
@@ -296,10 +300,9 @@ mod tests {
     fn halves_are_rounded_as_the_half_crate_does() {
         for bits in (0..u32::MAX).step_by(997) {
             let x = f32::from_bits(bits);
-            if !x.is_nan() {
-                let want = f16::from_f32_const(x.clamp(-65504.0, 65504.0)).to_bits();
-                assert_eq!(half_bits(x), u32::from(want), "{x:e}");
-            }
+            let inside = if x.is_nan() { -65504.0 } else { x.clamp(-65504.0, 65504.0) };
+            let want = f16::from_f32_const(inside).to_bits();
+            assert_eq!(half_bits(x), u32::from(want), "{x:e}");
         }
     }
 
@@ -313,8 +316,9 @@ mod tests {
     fn a_half_cache_takes_half_the_words_and_no_number_beyond_its_range() {
         let shape = Shape { n_layer: 1, n_head: 1, head_dim: 4, n_ctx: 8, half: true };
         assert_eq!((shape.keys(), shape.values()), (16, 32));
-        let mut words = [0u32; 32];
+        let mut words = [u32::MAX; 32];
         shape.put(&mut words, (3, 0), 1e9);
+        assert_eq!(words[3], 0x7bff, "the column behind is 0");
         shape.put(&mut words, (3, 1), -1e9);
         assert_eq!(words[3], 0xfbff_7bff);
     }

@@ -1,9 +1,11 @@
 //! Sessions that keep attention's keys and values in F16.
+#![forbid(unsafe_code)]
+#![cfg(all(feature = "gpt2", feature = "quant"))]
 
 mod common;
 
 use common::{Aligned, session_mem};
-use pagelm::{Isa, Model, Progress, Session, SessionParams};
+use pagelm::{Isa, Model, Progress, Session, SessionParams, Step};
 use std::fs;
 use std::path::PathBuf;
 
@@ -87,6 +89,41 @@ fn it_takes_half_the_memory_and_its_snapshots_are_its_own() {
         let mut mem = session_mem(model, &whole);
         let mut other = Session::new(model, mem.bytes_mut(), &whole).unwrap();
         assert!(other.restore(&snapshot).is_err());
+    });
+}
+
+/// A text longer than the context, in which the older half is forgotten; again after a reset.
+#[test]
+fn it_slides_and_begins_anew_as_every_kernel_does() {
+    with_model("tiny.f32.gguf", |model| {
+        let params =
+            SessionParams { n_ctx: 7, when_full: pagelm::WhenFull::Slide, attention: true, ..HALF };
+        let mut all = vec![];
+        for isa in Isa::available() {
+            model.set_isa(isa);
+            let mut mem = session_mem(model, &params);
+            let mut session = Session::new(model, mem.bytes_mut(), &params).unwrap();
+            let text = |session: &mut Session| {
+                session.feed_ids(&IDS[..3]).unwrap();
+                let mut ids = vec![];
+                while ids.len() < 12 {
+                    match session.run(1).unwrap() {
+                        Step::Token(id) => ids.push(id),
+                        Step::More => {}
+                        Step::Finished(why) => panic!("{why:?}"),
+                    }
+                }
+                while session.eval(1).unwrap() == Progress::More {}
+                let sum: f32 = session.attention(0, 0).unwrap().iter().sum();
+                assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+                ids
+            };
+            let first = text(&mut session);
+            session.reset();
+            assert_eq!(text(&mut session), first);
+            all.push(first);
+        }
+        assert!(all.windows(2).all(|pair| pair[0] == pair[1]));
     });
 }
 

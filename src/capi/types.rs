@@ -112,7 +112,8 @@ pub const PAGELM_EMBEDDING: u32 = 2;
 /// position, head and layer.
 pub const PAGELM_ATTENTION: u32 = 4;
 /// Flag of `pagelm_session_params`: keep attention's keys and values in F16, which takes half the
-/// memory and rounds them. Without effect on heads of an odd size and on a recurrent network.
+/// memory and rounds them. Without effect on heads of an odd size, on a recurrent network, and in a build without
+/// the quantised formats.
 pub const PAGELM_HALF_CACHE: u32 = 8;
 /// Flag of `predict`: go on from the state that the call before left.
 pub const PAGELM_STATEFUL: u32 = 1;

@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Acts, BLOCK, Isa, Quant, Weights, acts, matmul, quantize, row};
-use crate::lanes::{self, Lanes};
+use crate::lanes::{self, Lanes, Real};
 use crate::math;
 use crate::quant::{DType, GROUP, dequantize_row, half_to_f32, pack_group, quantize_row};
 
@@ -234,6 +234,8 @@ pub fn functions(seed: u32) -> Result<(), &'static str> {
         for x in x.iter_mut().step_by(3) {
             *x = *ODD.get(random.next() as usize % ODD.len()).unwrap_or(x);
         }
+        largest(x.get(..n).unwrap_or_default())?;
+        of_two(&x, n)?;
         macro_rules! alike {
             ($($name:ident),*) => {$(
                 let mut got = x;
@@ -247,6 +249,30 @@ pub fn functions(seed: u32) -> Result<(), &'static str> {
             )*};
         }
         alike!(exp, tanh, sigmoid, erf, gelu_tanh, gelu_erf, relu);
+    }
+    Ok(())
+}
+
+/// NaN never wins, and of zeros the first stays.
+fn largest(x: &[f32]) -> Result<(), &'static str> {
+    let mut best = [f32::NEG_INFINITY; 8];
+    for (i, &x) in x.iter().enumerate() {
+        best[i % 8] = best[i % 8].larger(x);
+    }
+    let want = best.iter().fold(f32::NEG_INFINITY, |a, &b| a.larger(b));
+    if math::max(x).to_bits() == want.to_bits() { Ok(()) } else { Err("max") }
+}
+
+/// As far as the shorter goes, and no further.
+fn of_two(x: &[f32], n: usize) -> Result<(), &'static str> {
+    let mut got = [0.25; 40];
+    let y = x.get(..n).ok_or("too long")?;
+    lanes::update(&mut got, [y, x], |a, [b, c]| a + b * c);
+    for (i, got) in got.iter().enumerate() {
+        let want = x.get(i).filter(|_| i < n).map_or(0.25, |x| 0.25 + x * x);
+        if got.to_bits() != want.to_bits() && !(got.is_nan() && want.is_nan()) {
+            return Err("update");
+        }
     }
     Ok(())
 }

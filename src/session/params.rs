@@ -45,8 +45,8 @@ pub struct SessionParams {
     /// position, head and layer.
     pub attention: bool,
     /// Keep attention's keys and values in F16: half the memory, rounded. Not
-    /// done where heads have an odd number of dimensions, and of no use to a
-    /// recurrent network.
+    /// done where heads have an odd number of dimensions or without the feature
+    /// `quant`, and of no use to a recurrent network.
     pub half_cache: bool,
 }
 

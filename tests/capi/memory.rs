@@ -82,7 +82,9 @@ fn the_header_alone_tells_the_session_s_size() {
     let loaded = load(&bytes);
     let header = probe(&bytes).unwrap().header_size as usize;
     for n_ctx in [0, 1, 7, 64, 96] {
-        for (n_batch, flags, max_text) in [(0, 0, 0), (1, 0, 9), (16, PAGELM_ALL_LOGITS, 4096)] {
+        for (n_batch, flags, max_text) in
+            [(0, 0, 0), (1, PAGELM_HALF_CACHE, 9), (16, PAGELM_ALL_LOGITS, 4096)]
+        {
             let mut params = sized!(pagelm_session_params);
             (params.n_ctx, params.n_batch, params.flags) = (n_ctx, n_batch, flags);
             params.max_text = max_text;
@@ -114,7 +116,7 @@ fn parameters_out_of_range_are_refused() {
     };
     assert_eq!(query(|p| p.n_ctx = 97), PAGELM_ERROR_BAD_PARAM);
     assert_eq!(query(|p| p.n_ctx = u32::MAX), PAGELM_ERROR_BAD_PARAM);
-    assert_eq!(query(|p| p.flags = 8), PAGELM_ERROR_BAD_PARAM);
+    assert_eq!(query(|p| p.flags = 16), PAGELM_ERROR_BAD_PARAM);
     assert_eq!(query(|p| p.when_full = 2), PAGELM_ERROR_BAD_PARAM);
     assert_eq!(query(|p| p.n_ctx = 96), PAGELM_OK);
 }

@@ -226,6 +226,15 @@ test("one vector for a text", async () => {
   await assert.rejects(without.embed("Once"), refused("UNSUPPORTED"));
 });
 
+test("a cache in half precision rounds a little", async () => {
+  const whole = await loadModel(LEXICON), half = await loadModel(LEXICON, { halfCache: true });
+  await whole.feed("Once upon a time");
+  await half.feed("Once upon a time");
+  const a = whole.logits(), b = half.logits();
+  assert.notDeepEqual(a, b);
+  assert.ok(a.every((x, i) => Math.abs(x - b[i]) < 0.05));
+});
+
 test("a snapshot goes on with the same text, also in another model", async () => {
   const model = await loadModel(BYTES);
   const settings = { temperature: 0.9, seed: 3 };
