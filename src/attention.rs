@@ -299,7 +299,8 @@ mod tests {
     #[test]
     fn halves_are_rounded_as_the_half_crate_does() {
         for bits in (0..u32::MAX).step_by(997) {
-            let x = f32::from_bits(bits);
+            // Arithmetic gives quiet NaN only, and processors take others differently.
+            let x = f32::from_bits(bits) * 1.0;
             let inside = if x.is_nan() { -65504.0 } else { x.clamp(-65504.0, 65504.0) };
             let want = f16::from_f32_const(inside).to_bits();
             assert_eq!(half_bits(x), u32::from(want), "{x:e}");
