@@ -44,13 +44,6 @@ class Llama(nn.Module):
         turn = torch.arange(self.n_ctx)[:, None] / 10000 ** (torch.arange(0, self.head_dim, 2) / self.head_dim)
         self.cos, self.sin = turn.cos(), turn.sin()
 
-    def to_bf16(self):
-        """Half the memory to read; for sampling."""
-        for name, value in vars(self).items():
-            if torch.is_tensor(value):
-                setattr(self, name, value.bfloat16())
-        return self
-
     def rotate(self, x, at):
         """x (batch, heads, time, head_dim), the first of them at position `at`"""
         cos, sin = self.cos[at : at + x.shape[2]], self.sin[at : at + x.shape[2]]

@@ -119,6 +119,18 @@ class Resuming(unittest.TestCase):
 
         self.check(make)
 
+    def test_gpt_with_another_text_at_last(self):
+        texts = [[0, *[1 + (i * j) % 30 for j in range(5 + i)]] for i in range(40)]
+
+        def make():
+            model = gpt.Gpt(31, 16, 32, 1, 2)
+            # From step 8 on, before the interruption.
+            a = types.SimpleNamespace(steps=20, decay=0.6)
+            data = loop.Turn(*(stories.Rows(part, part[:3], 16, 4, 1, False) for part in (texts[:20], texts[20:])), a)
+            return model, stories.optimizers(model, settings(20)), data
+
+        self.check(make)
+
     def test_gru_with_dropout(self):
         ids = torch.arange(600) * 7 % 23
 
@@ -130,6 +142,12 @@ class Resuming(unittest.TestCase):
 
 
 class Parts(unittest.TestCase):
+    def test_turn(self):
+        part = lambda name: types.SimpleNamespace(loss=lambda model: name, held_out=lambda model: name)
+        data = loop.Turn(part("first"), part("last"), types.SimpleNamespace(steps=10, decay=0.3))
+        self.assertEqual([data.loss(None) for _ in range(10)], ["first"] * 7 + ["last"] * 3)
+        self.assertEqual(data.held_out(None), "last")
+
     def test_rates(self):
         rates = [loop.rate(s, 100, 10, 0.2) for s in range(100)]
         self.assertAlmostEqual(rates[0], 0.1)
@@ -174,6 +192,24 @@ class Parts(unittest.TestCase):
         logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]])).repeat(500, 1)
         got = teacher.draw(logits, torch.ones(500), 0.8, torch.Generator().manual_seed(1))
         self.assertEqual(set(got.tolist()), {0, 1})
+
+    def test_pick(self):
+        p = torch.tensor([[0.0, 0.2, 0.0, 0.6, 0.2, 0.0]]).repeat(2000, 1)
+        got = torch.bincount(teacher.pick(p, torch.Generator().manual_seed(1)), minlength=6) / 2000
+        self.assertTrue(torch.allclose(got, p[0], atol=0.05), got)
+        self.assertEqual(got[[0, 2, 5]].sum(), 0)
+
+    def test_teacher_with_few_tokens(self):
+        model, generator = small_llama(), torch.Generator().manual_seed(1)
+        head = teacher.Head(model, 6)
+        texts = [quietly(teacher.write, model, head, 40, (1, 1), 1, generator)]
+        quietly(head.shrink)
+        texts.append(quietly(teacher.write, model, head, 40, (1, 1), 1, generator))
+        for written in texts:
+            self.assertEqual(len(written), 40)
+            self.assertTrue(all(len(t) <= model.n_ctx and llama2c.BOS not in t for t in written))
+        self.assertGreater(len({i for t in texts[0] for i in t}), 6)
+        self.assertLessEqual({i for t in texts[1] for i in t}, set(head.tokens.tolist()))
 
     def test_llama_by_steps_is_llama_at_once(self):
         model = small_llama()
