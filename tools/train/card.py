@@ -101,6 +101,13 @@ def plans(told):
     return ["| schedule | changed on the way, one after the other: " + ", ".join(parts) + " |"]
 
 
+def trained_on(a):
+    text = f"`{a.text.name}`: stories sampled from stories15M (MIT, of karpathy's llama2.c) at temperature 0.75 to 1.0, top-p 0.95"
+    if a.last:
+        text += f"; while the rate falls, `{a.last.name}`: the same at temperature 1 (`teacher.py`)"
+    return text + "; a few stories of the last kept back for the loss curve"
+
+
 def card(a, model, shape, amount, bundled, rows, dropped, written):
     count = sum(p.numel() for p in model.parameters())
     digest = hashlib.sha256(bundled.read_bytes()).hexdigest()
@@ -112,7 +119,7 @@ def card(a, model, shape, amount, bundled, rows, dropped, written):
         f"| file | `{bundled.name}`, {bundled.stat().st_size:,} bytes, {a.bundle.upper()} |",
         f"| sha256 | `{digest}` |",
         f"| network | {shape}; {count:,} parameters |",
-        f"| trained on | `{a.text.name}`: stories sampled from stories15M (MIT, of karpathy's llama2.c) at temperature 0.75 to 1.0, top-p 0.95; a fiftieth kept back for the loss curve |",
+        f"| trained on | {trained_on(a)} |",
         f"| amount | {a.steps:,} steps, {amount} |",
         f"| seed | {a.seed} |",
         *plans(a.plans),

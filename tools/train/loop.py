@@ -94,6 +94,34 @@ def train(model, optimizers, data, a, checkpoint, schedule=rate):
     return curve
 
 
+class Turn:
+    """Data that is one text at first and another while the rate falls.
+
+    What is learned on the plateau is rough anyway, so the text that the model
+    shall resemble most comes last.
+    """
+
+    def __init__(self, first, last, a):
+        self.parts, self.step = (first, last), 0
+        self.turn = a.steps - max(1, round(a.steps * a.decay))
+
+    def loss(self, model):
+        part = self.parts[self.step >= self.turn]
+        self.step += 1
+        return part.loss(model)
+
+    def held_out(self, model):
+        return self.parts[1].held_out(model)
+
+    def state_dict(self):
+        return {"step": self.step, "parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state):
+        self.step = state["step"]
+        for part, its in zip(self.parts, state["parts"]):
+            part.load_state_dict(its)
+
+
 class Stop:
     """Ctrl-C, remembered until the step is done; a second one ends at once."""
 
