@@ -96,6 +96,10 @@ def plans(told):
     """A run that was told another number of steps on its way cannot hide it."""
     if len(told) < 2:
         return []
+    falls = [steps - max(1, round(steps * decay)) for _, steps, decay in told]
+    if all(at <= min(falls) for at, *_ in told):
+        at, steps, decay = told[-1]
+        return [f"| schedule | `--steps {steps} --decay {decay}` was decided at step {at:,}, before the rate fell or the text changed; the command below does the same from the beginning |"]
     ends = [f" --stop-at {after[0]}" for after in told[1:]] + [""]
     parts = (f"`--steps {steps} --decay {decay}{end}`" for (_, steps, decay), end in zip(told, ends))
     return ["| schedule | changed on the way, one after the other: " + ", ".join(parts) + " |"]

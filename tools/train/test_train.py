@@ -23,6 +23,7 @@ import torch
 
 import bits
 import bpe
+import card
 import charmodel
 import curve
 import gpt
@@ -217,6 +218,12 @@ class Parts(unittest.TestCase):
         cache = model.cache(1)
         steps = torch.cat([model(ids[:, i : i + 1], cache, i) for i in range(5)], 1)
         self.assertTrue(torch.allclose(model(ids), steps, atol=1e-5))
+
+    def test_card_says_how_the_schedule_changed(self):
+        self.assertEqual(card.plans([(0, 100, 0.3)]), [])
+        self.assertIn("decided at step 60", card.plans([(0, 100, 0.3), (60, 100, 0.4)])[0])
+        for late in ([(0, 100, 0.3), (61, 100, 0.4)], [(0, 100, 0.3), (80, 200, 0.3)]):
+            self.assertIn("one after the other", card.plans(late)[0])
 
     def test_curve_is_xml(self):
         import xml.dom.minidom
