@@ -20,8 +20,8 @@ const LN2_LO: f32 = -2.121_944_4e-4;
 /// Rounds to the nearest integer, ties to even, for |x| < 2^22.
 #[inline(always)]
 #[must_use]
-pub fn round_even(x: f32) -> f32 {
-    (x + ROUND) - ROUND
+pub fn round_even<V: Real>(x: V) -> V {
+    (x + V::splat(ROUND)) - V::splat(ROUND)
 }
 
 /// As [`round_even`], as an integer, for |x| < 2^22.
@@ -48,7 +48,7 @@ fn step<V: Real>(x: V, y: V, c: f32) -> V {
 /// The series of e^r - 1 to the seventh power is exact to a rounding for |r| <= ln 2 / 2.
 #[inline(always)]
 fn split_exp<V: Real>(x: V) -> (V, V) {
-    let n = (x * V::splat(LOG2_E) + V::splat(ROUND)) - V::splat(ROUND);
+    let n = round_even(x * V::splat(LOG2_E));
     let r = (x - n * V::splat(LN2_HI)) - n * V::splat(LN2_LO);
     let mut p = V::splat(1.0 / 5040.0);
     p = step(p, r, 1.0 / 720.0);

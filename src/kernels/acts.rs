@@ -1,12 +1,6 @@
 //! Activations: the vectors that weights are multiplied with.
 #![forbid(unsafe_code)]
 
-#[cfg(any(
-    test,
-    feature = "_check",
-    not(all(target_arch = "wasm32", target_feature = "simd128"))
-))]
-use crate::math;
 use crate::quant::DType;
 
 /// Numbers in a block of quantised activations.
@@ -70,6 +64,7 @@ pub fn quantize(dtype: DType, x: &[f32], q: &mut [Quant], d: &mut [f32], s: &mut
 /// What [`quantize`] must do, plainly.
 #[cfg(any(test, feature = "_check", not(all(target_arch = "wasm32", target_feature = "simd128"))))]
 pub(super) fn reference(dtype: DType, x: &[f32], q: &mut [Quant], d: &mut [f32], s: &mut [i32]) {
+    use crate::math;
     let blocks = x.as_chunks::<BLOCK>().0.iter().zip(q.as_chunks_mut::<BLOCK>().0);
     for (((x, q), d), s) in blocks.zip(d).zip(s) {
         let amax = math::max(&x.map(f32::abs));
