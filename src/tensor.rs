@@ -391,16 +391,26 @@ impl Activation {
     }
 
     /// Applies it to every element.
+    ///
+    /// One loop for all of them: they are chosen again for each vector, which
+    /// costs less than their loops would weigh.
     pub fn apply(self, x: &mut [f32]) {
+        if self != Self::None {
+            lanes::map(x, |v| self.of(v));
+        }
+    }
+
+    #[inline(always)]
+    fn of(self, x: Lanes) -> Lanes {
         match self {
-            Self::None => {}
-            Self::GeluTanh => lanes::map(x, math::gelu_tanh),
-            Self::GeluErf => lanes::map(x, math::gelu_erf),
-            Self::Relu => lanes::map(x, math::relu),
+            Self::None => x,
+            Self::GeluTanh => math::gelu_tanh(x),
+            Self::GeluErf => math::gelu_erf(x),
+            Self::Relu => math::relu(x),
             #[cfg(feature = "rnn")]
-            Self::Tanh => lanes::map(x, math::tanh),
+            Self::Tanh => math::tanh(x),
             #[cfg(feature = "rnn")]
-            Self::Sigmoid => lanes::map(x, math::sigmoid),
+            Self::Sigmoid => math::sigmoid(x),
             #[cfg(feature = "rnn")]
             Self::HardSigmoid => ramp(x, 0.2, 1.0),
             #[cfg(feature = "rnn")]
@@ -411,10 +421,10 @@ impl Activation {
 
 /// x factor / divisor + 0.5 in 0..=1.
 #[cfg(feature = "rnn")]
-fn ramp(x: &mut [f32], factor: f32, divisor: f32) {
-    let (factor, divisor) = (Lanes::splat(factor), Lanes::splat(divisor));
-    let (half, one) = (Lanes::splat(0.5), Lanes::splat(1.0));
-    lanes::map(x, |v| math::relu(v * factor / divisor + half).smaller(one));
+#[inline(always)]
+fn ramp(x: Lanes, factor: f32, divisor: f32) -> Lanes {
+    let x = x * Lanes::splat(factor) / Lanes::splat(divisor);
+    math::relu(x + Lanes::splat(0.5)).smaller(Lanes::splat(1.0))
 }
 
 #[cfg(test)]

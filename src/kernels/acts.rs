@@ -26,8 +26,8 @@ pub struct Acts<'a> {
     pub q: &'a [Quant],
     /// The scale of each block, (n, k / 32).
     pub d: &'a [f32],
-    /// The sum of each block's whole numbers, (n, k / 32); where the products
-    /// take magnitudes and signs, the sum of the negative ones' magnitudes.
+    /// For each block, (n, k / 32), what the build's products ask for: the sum
+    /// of its whole numbers, or in wasm what the sum of products begins at.
     pub s: &'a [i32],
 }
 
@@ -100,7 +100,8 @@ mod layout {
 /// As plain simd128 takes them: a word of four weights is cut into its even
 /// and its odd bytes, so each four numbers lie in the order 0, 2, 1, 3. The
 /// nibbles of a Q4_0 word stay at the power of two where they stand in it, and
-/// the numbers carry what is missing to 256.
+/// the numbers carry what is missing to 256. Q4_0's sums begin at -8 x 256 times
+/// the numbers' sum, as its nibbles are 8 too large.
 #[cfg(all(
     target_arch = "wasm32",
     target_feature = "simd128",
@@ -128,7 +129,7 @@ mod layout {
                 *q = n.wrapping_shl(shift);
             }
         }
-        numbers.iter().map(|&n| i32::from(n)).sum()
+        numbers.iter().map(|&n| -2048 * i32::from(n)).sum()
     }
 
     #[inline(always)]
@@ -140,8 +141,9 @@ mod layout {
     }
 }
 
-/// As relaxed-simd takes them: bytes. For Q4_0 the numbers themselves, for
-/// Q8_0 their magnitudes and then a mask of the negative ones.
+/// As relaxed-simd takes them: bytes. For Q4_0 the numbers themselves, and the
+/// sum of products begins at -8 times theirs; for Q8_0 their magnitudes and
+/// then a mask of the negative ones, whose magnitudes make up what it begins at.
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
 mod layout {
     use super::{BLOCK, DType};
@@ -155,7 +157,11 @@ mod layout {
             *first = if whole { n as u8 } else { n.unsigned_abs() as u8 };
             *second = if n < 0 { 0xff } else { 0 };
         }
-        numbers.iter().map(|&n| i32::from(n)).map(|n| if whole { n } else { (-n).max(0) }).sum()
+        numbers
+            .iter()
+            .map(|&n| i32::from(n))
+            .map(|n| if whole { -8 * n } else { (-n).max(0) })
+            .sum()
     }
 
     #[inline(always)]

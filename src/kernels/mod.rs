@@ -1,7 +1,6 @@
 //! Matrix products over packed weights: slices in, slices out.
 //!
-//! One file per instruction set, with the same function names in each:
-//! `f32`, `f16`, `q8_0`, `q4_0`. `scalar` is the reference; every other file
+//! One file per instruction set. `scalar` is the reference; every other file
 //! must equal it to the bit, and `check` is the suite that says so. The
 //! order of every addition is the numeric contract (docs/NUMERICS.md):
 //!
@@ -197,12 +196,7 @@ pub fn matmul(
             DType::Q4_0 => scalar::q4_0(p),
         },
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        Set::Simd128 => match w.dtype.known() {
-            DType::F32 => wasm32::f32(p),
-            DType::F16 => wasm32::f16(p),
-            DType::Q8_0 => wasm32::q8_0(p),
-            DType::Q4_0 => wasm32::q4_0(p),
-        },
+        Set::Simd128 => wasm32::matmul(p),
         #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
         Set::Neon => aarch64::neon(p),
         #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]

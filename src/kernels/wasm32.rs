@@ -12,13 +12,13 @@
 //!   `i32x4.dot_i16x8_s`; nibbles are cut out by masks alone and stay times 1,
 //!   16 or 256, while their activations carry the rest of 256. The 256 is
 //!   shifted out once per block. |sum| <= 256 x 32 x 128 x 127 < 2^28.
-//! - **relaxed-simd.** `i16x8.relaxed_dot_i8x16_i7x16_s` leaves it to the
-//!   machine what happens to a second operand beyond 0..=127 and to sums
-//!   beyond 16 bits. Neither occurs: the second operand is a nibble (sums of
-//!   eight products of up to 15 x 127 x 2 <= 30,480) or the magnitude of an
-//!   activation (2 x 128 x 127 = 32,512), with the activation's sign moved to
-//!   the weight: w x = (w ^ m) |x| - m |x|, where m is -1 for a negative x,
-//!   and the sum of -m |x| is known before. docs/NUMERICS.md says more.
+//! - **relaxed-simd.** `i32x4.relaxed_dot_i8x16_i7x16_add_s` leaves it to the
+//!   machine what happens to a second operand beyond 0..=127 and to sums of two
+//!   products beyond 16 bits. Neither occurs: the second operand is a nibble
+//!   or the magnitude of an activation (2 x 128 x 127 = 32,512), with the
+//!   activation's sign moved to the weight: w x = (w ^ m) |x| - m |x|, where m
+//!   is -1 for a negative x, and the sum of -m |x| is known before.
+//!   docs/NUMERICS.md says more.
 
 use super::Product;
 use super::acts::{BLOCK, TINY};
@@ -48,17 +48,31 @@ struct Raw {
     y_stride: usize,
 }
 
+/// The tile of one vector and, where there is one, that of four.
+type Tiles = (unsafe fn(Raw), Option<unsafe fn(Raw)>);
+
+fn of<F: Format>() -> Tiles {
+    (tile1::<F>, Some(tile4::<F>))
+}
+
+pub(super) fn matmul(p: &mut Product<'_, '_>) {
+    let tiles = match p.w.dtype.known() {
+        DType::F32 => (f32_tile as _, None),
+        DType::F16 => (f16_tile as _, None),
+        DType::Q8_0 => of::<Q8_0>(),
+        DType::Q4_0 => of::<Q4_0>(),
+    };
+    // SAFETY: `p` was checked by the caller, super::matmul().
+    unsafe { for_each_tile(p, tiles) }
+}
+
 /// Calls `tile4`, where there is one, for four vectors at once, and `tile1`
 /// for what is left, group by group; a vector alone is one call.
 ///
 /// # Safety
 /// `p` passed `Product::check`; the tiles stay inside what [`Raw`] states.
 #[inline(never)]
-unsafe fn for_each_tile(
-    p: &mut Product<'_, '_>,
-    tile1: unsafe fn(Raw),
-    tile4: Option<unsafe fn(Raw)>,
-) {
+unsafe fn for_each_tile(p: &mut Product<'_, '_>, (tile1, tile4): Tiles) {
     let (k, blocks) = (p.w.k, p.w.k / BLOCK);
     let n_groups = if p.n == 1 { p.w.n_groups } else { 1 };
     let mut g = 0;
@@ -96,6 +110,8 @@ unsafe fn for_each_tile(
         g += n_groups;
     }
 }
+
+static ONES: v128 = i16x8(1, 1, 1, 1, 1, 1, 1, 1);
 
 /// A constant that stays in a register: V8 builds one that it knows anew at each use.
 #[inline(always)]
@@ -161,11 +177,6 @@ impl Rows {
     }
 }
 
-pub(super) fn f32(p: &mut Product<'_, '_>) {
-    // SAFETY: `p` was checked by the caller, matmul().
-    unsafe { for_each_tile(p, f32_tile, None) }
-}
-
 /// p + (the word at `w` of eight rows) x
 ///
 /// # Safety
@@ -205,11 +216,6 @@ unsafe fn f32_tile(raw: Raw) {
             p0.add(p1).add(p2.add(p3)).store(raw.y.add(g * 8));
         }
     }
-}
-
-pub(super) fn f16(p: &mut Product<'_, '_>) {
-    // SAFETY: `p` was checked by the caller, matmul().
-    unsafe { for_each_tile(p, f16_tile, None) }
 }
 
 /// (even, odd) + (the word at `w` of eight rows) (x0, x1)
@@ -300,7 +306,19 @@ impl Rows {
         self.add(Rows(f32x4_mul(a, scale.0), f32x4_mul(b, scale.1)))
     }
 
+    /// The same number for every row.
+    ///
+    /// # Safety
+    /// One number at `s`.
+    #[inline(always)]
+    unsafe fn of(s: *const i32) -> Self {
+        // SAFETY: the caller's.
+        let s = unsafe { splat(s.cast()) };
+        Self(s, s)
+    }
+
     /// Adds the pairs of products with 16-bit numbers to 32-bit sums.
+    #[cfg(not(target_feature = "relaxed-simd"))]
     #[inline(always)]
     fn add_dot(self, w: Self, x: v128) -> Self {
         Self(i32x4_add(self.0, i32x4_dot_i16x8(w.0, x)), i32x4_add(self.1, i32x4_dot_i16x8(w.1, x)))
@@ -322,11 +340,13 @@ trait Format: Copy {
     /// # Safety
     /// A quad at `x`, and what belongs to it.
     unsafe fn add(self, sums: Rows, w: Self::Word, x: *const u8) -> Rows;
-    /// The dot products of a block.
+    /// What the sums of a block begin at: see `Acts::s`.
     ///
     /// # Safety
     /// One number at `s`.
-    unsafe fn dots(self, sums: Rows, s: *const i32) -> Rows;
+    unsafe fn start(self, s: *const i32) -> Rows;
+    /// The dot products of a block.
+    fn dots(self, sums: Rows) -> Rows;
 }
 
 /// Keeps what was loaded before from being loaded after. Without it the
@@ -336,46 +356,42 @@ fn in_order() {
     core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
 }
 
-/// Two words.
-///
-/// # Safety
-/// As for one.
-#[inline(always)]
-unsafe fn add_two<F: Format>(f: F, sums: Rows, w: *const u8, x: *const u8) -> Rows {
-    // SAFETY: the caller's.
-    unsafe {
-        let sums = f.add(sums, f.word(w), x);
-        in_order();
-        let sums = f.add(sums, f.word(w.add(32)), x.add(F::QUAD));
-        in_order();
-        sums
-    }
-}
-
 /// Bytes of a block of activations.
 const ACTS: usize = 2 * BLOCK;
 
+/// Two groups at a time: the memory reads two streams faster than one. A last
+/// group without another is its own second.
+///
 /// # Safety
 /// As [`for_each_tile`] asks, for one vector.
 unsafe fn tile1<F: Format>(raw: Raw) {
     let (f, halves) = (F::new(), Halves::new());
-    for g in 0..raw.n_groups {
-        // SAFETY: group g, and block b of it and of the vector, and eight results: see Raw.
+    for g in (0..raw.n_groups).step_by(2) {
+        let next = usize::from(g + 1 < raw.n_groups);
+        // SAFETY: groups g and g + next, and block b of them and of the vector, and eight results
+        // of each: see Raw.
         unsafe {
-            let mut acc = Rows::zero();
+            let (mut acc0, mut acc1) = (Rows::zero(), Rows::zero());
             let (mut w, mut x) = (raw.w.add(g * raw.stride), raw.q);
+            let stride = next * raw.stride;
             for b in 0..raw.k / BLOCK {
-                let scales = halves.scales(w);
+                let head = w;
                 w = w.add(16);
-                let (mut sums, mut quad) = (Rows::zero(), x);
-                for _ in 0..F::WORDS / 2 {
-                    sums = add_two(f, sums, w, quad);
-                    (w, quad) = (w.add(64), quad.add(2 * F::QUAD));
+                let (mut sums0, mut quad) = (f.start(raw.s.add(b)), x);
+                let mut sums1 = sums0;
+                for _ in 0..F::WORDS {
+                    sums0 = f.add(sums0, f.word(w), quad);
+                    sums1 = f.add(sums1, f.word(w.add(stride)), quad);
+                    in_order();
+                    (w, quad) = (w.add(32), quad.add(F::QUAD));
                 }
                 x = x.add(ACTS);
-                acc = acc.add_block(f.dots(sums, raw.s.add(b)), scales, raw.d.add(b));
+                let d = raw.d.add(b);
+                acc0 = acc0.add_block(f.dots(sums0), halves.scales(head), d);
+                acc1 = acc1.add_block(f.dots(sums1), halves.scales(head.add(stride)), d);
             }
-            acc.store(raw.y.add(g * 8));
+            acc0.store(raw.y.add(g * 8));
+            acc1.store(raw.y.add((g + next) * 8));
         }
     }
 }
@@ -397,10 +413,10 @@ unsafe fn tile4<F: Format>(raw: Raw) {
         }
     }
     for b in 0..blocks {
-        let zero = Rows::zero();
-        let (mut s0, mut s1, mut s2, mut s3) = (zero, zero, zero, zero);
         // SAFETY: block b of the group and of each vector: see Raw.
         unsafe {
+            let start = |t: usize| f.start(raw.s.add(t * blocks + b));
+            let (mut s0, mut s1, mut s2, mut s3) = (start(0), start(1), start(2), start(3));
             let head = w;
             w = w.add(16);
             let stride = 2 * raw.k;
@@ -414,10 +430,10 @@ unsafe fn tile4<F: Format>(raw: Raw) {
                 (w, x) = (w.add(32), x.add(F::QUAD));
             }
             let scales = halves.scales(head);
-            let (s, d, y) = (raw.s.add(b), raw.d.add(b), raw.y);
+            let (d, y) = (raw.d.add(b), raw.y);
             let block = |t: usize, sums: Rows| {
-                let (s, d, y) = (s.add(t * blocks), d.add(t * blocks), y.add(t * raw.y_stride));
-                Rows::load(y).add_block(f.dots(sums, s), scales, d).store(y);
+                let (d, y) = (d.add(t * blocks), y.add(t * raw.y_stride));
+                Rows::load(y).add_block(f.dots(sums), scales, d).store(y);
             };
             block(0, s0);
             block(1, s1);
@@ -425,16 +441,6 @@ unsafe fn tile4<F: Format>(raw: Raw) {
             block(3, s3);
         }
     }
-}
-
-pub(super) fn q8_0(p: &mut Product<'_, '_>) {
-    // SAFETY: `p` was checked by the caller, matmul().
-    unsafe { for_each_tile(p, tile1::<Q8_0>, Some(tile4::<Q8_0>)) }
-}
-
-pub(super) fn q4_0(p: &mut Product<'_, '_>) {
-    // SAFETY: `p` was checked by the caller, matmul().
-    unsafe { for_each_tile(p, tile1::<Q4_0>, Some(tile4::<Q4_0>)) }
 }
 
 /// # Safety
@@ -480,7 +486,12 @@ impl Format for Q8_0 {
     }
 
     #[inline(always)]
-    unsafe fn dots(self, sums: Rows, _: *const i32) -> Rows {
+    unsafe fn start(self, _: *const i32) -> Rows {
+        Rows::zero()
+    }
+
+    #[inline(always)]
+    fn dots(self, sums: Rows) -> Rows {
         Rows(i32x4_shr(sums.0, 8), i32x4_shr(sums.1, 8))
     }
 }
@@ -531,22 +542,20 @@ impl Format for Q4_0 {
     }
 
     #[inline(always)]
-    unsafe fn dots(self, sums: Rows, s: *const i32) -> Rows {
+    unsafe fn start(self, s: *const i32) -> Rows {
         // SAFETY: the caller's.
-        let less = i32x4_shl(unsafe { splat(s.cast()) }, 3);
-        let whole = |sum| i32x4_sub(i32x4_shr(sum, 8), less);
-        Rows(whole(sums.0), whole(sums.1))
+        unsafe { Rows::of(s) }
+    }
+
+    #[inline(always)]
+    fn dots(self, sums: Rows) -> Rows {
+        Rows(i32x4_shr(sums.0, 8), i32x4_shr(sums.1, 8))
     }
 }
 
 #[cfg(target_feature = "relaxed-simd")]
-static ONES: v128 = i16x8(1, 1, 1, 1, 1, 1, 1, 1);
-
-#[cfg(target_feature = "relaxed-simd")]
 #[derive(Clone, Copy)]
-struct Q8_0 {
-    ones: v128,
-}
+struct Q8_0;
 
 #[cfg(target_feature = "relaxed-simd")]
 impl Format for Q8_0 {
@@ -556,7 +565,7 @@ impl Format for Q8_0 {
 
     #[inline(always)]
     fn new() -> Self {
-        Self { ones: kept(&ONES) }
+        Self
     }
 
     #[inline(always)]
@@ -569,22 +578,25 @@ impl Format for Q8_0 {
     unsafe fn add(self, sums: Rows, w: Self::Word, x: *const u8) -> Rows {
         // SAFETY: the caller's; a block's masks lie behind its magnitudes.
         let (size, mask) = unsafe { (splat(x), splat(x.add(32))) };
-        let pairs = |w| i16x8_relaxed_dot_i8x16_i7x16(v128_xor(w, mask), size);
-        sums.add_dot(Rows(pairs(w.0), pairs(w.1)), self.ones)
+        let add = |sums, w| i32x4_relaxed_dot_i8x16_i7x16_add(v128_xor(w, mask), size, sums);
+        Rows(add(sums.0, w.0), add(sums.1, w.1))
     }
 
     #[inline(always)]
-    unsafe fn dots(self, sums: Rows, s: *const i32) -> Rows {
+    unsafe fn start(self, s: *const i32) -> Rows {
         // SAFETY: the caller's.
-        let more = unsafe { splat(s.cast()) };
-        Rows(i32x4_add(sums.0, more), i32x4_add(sums.1, more))
+        unsafe { Rows::of(s) }
+    }
+
+    #[inline(always)]
+    fn dots(self, sums: Rows) -> Rows {
+        sums
     }
 }
 
 #[cfg(target_feature = "relaxed-simd")]
 #[derive(Clone, Copy)]
 struct Q4_0 {
-    ones: v128,
     low: v128,
 }
 
@@ -598,7 +610,7 @@ impl Format for Q4_0 {
     #[inline(always)]
     fn new() -> Self {
         static LOW: v128 = u32x4(0x0f0f_0f0f, 0x0f0f_0f0f, 0x0f0f_0f0f, 0x0f0f_0f0f);
-        Self { ones: kept(&ONES), low: kept(&LOW) }
+        Self { low: kept(&LOW) }
     }
 
     #[inline(always)]
@@ -609,24 +621,26 @@ impl Format for Q4_0 {
         (Rows(low(a), low(b)), Rows(low(u16x8_shr(a, 4)), low(u16x8_shr(b, 4))))
     }
 
-    /// The sums are of 16 bits here: two for each row.
     #[inline(always)]
     unsafe fn add(self, sums: Rows, (low, high): Self::Word, x: *const u8) -> Rows {
         // SAFETY: the caller's; numbers 16.. of a block are 16 bytes on.
         let (first, second) = unsafe { (splat(x), splat(x.add(16))) };
-        let add = |sum, low, high| {
-            let sum = i16x8_add(sum, i16x8_relaxed_dot_i8x16_i7x16(first, low));
-            i16x8_add(sum, i16x8_relaxed_dot_i8x16_i7x16(second, high))
+        let add = |sums, low, high| {
+            let sums = i32x4_relaxed_dot_i8x16_i7x16_add(first, low, sums);
+            i32x4_relaxed_dot_i8x16_i7x16_add(second, high, sums)
         };
         Rows(add(sums.0, low.0, high.0), add(sums.1, low.1, high.1))
     }
 
     #[inline(always)]
-    unsafe fn dots(self, sums: Rows, s: *const i32) -> Rows {
+    unsafe fn start(self, s: *const i32) -> Rows {
         // SAFETY: the caller's.
-        let less = i32x4_shl(unsafe { splat(s.cast()) }, 3);
-        let whole = |sum| i32x4_sub(i32x4_dot_i16x8(sum, self.ones), less);
-        Rows(whole(sums.0), whole(sums.1))
+        unsafe { Rows::of(s) }
+    }
+
+    #[inline(always)]
+    fn dots(self, sums: Rows) -> Rows {
+        sums
     }
 }
 
@@ -672,19 +686,19 @@ pub(super) fn quantize(dtype: DType, x: &[f32], q: &mut [i16], d: &mut [f32], s:
 struct Store {
     /// Factors of the first and of the second half.
     factors: [v128; 2],
-    ones: v128,
+    less: v128,
 }
 
 #[cfg(not(target_feature = "relaxed-simd"))]
 impl Store {
     #[inline(always)]
     fn new(dtype: DType) -> Self {
-        static ONES: v128 = i16x8(1, 1, 1, 1, 1, 1, 1, 1);
         static LOW: v128 = i16x8(256, 256, 1, 1, 256, 256, 1, 1);
         static HIGH: v128 = i16x8(16, 16, 256, 256, 16, 16, 256, 256);
-        let ones = kept(&ONES);
+        static LESS: v128 = i16x8(-2048, -2048, -2048, -2048, -2048, -2048, -2048, -2048);
         let whole = dtype == DType::Q4_0;
-        Self { factors: if whole { [kept(&LOW), kept(&HIGH)] } else { [ones; 2] }, ones }
+        let factors = if whole { [kept(&LOW), kept(&HIGH)] } else { [kept(&ONES); 2] };
+        Self { factors, less: kept(&LESS) }
     }
 
     /// Four sums that make up `Acts::s`.
@@ -702,23 +716,25 @@ impl Store {
             v128_store(q.add(3), quads(d, self.factors[1]));
         }
         // At most 4 x 127 in a lane.
-        i32x4_dot_i16x8(i16x8_add(i16x8_add(a, b), i16x8_add(c, d)), self.ones)
+        i32x4_dot_i16x8(i16x8_add(i16x8_add(a, b), i16x8_add(c, d)), self.less)
     }
 }
 
 /// Stores blocks of whole numbers as `acts::numbers` reads them.
 #[cfg(target_feature = "relaxed-simd")]
 struct Store {
-    ones: v128,
     /// Q4_0 takes the numbers themselves.
     whole: bool,
+    factor: v128,
 }
 
 #[cfg(target_feature = "relaxed-simd")]
 impl Store {
     #[inline(always)]
     fn new(dtype: DType) -> Self {
-        Self { ones: kept(&ONES), whole: dtype == DType::Q4_0 }
+        static LESS: v128 = i16x8(-8, -8, -8, -8, -8, -8, -8, -8);
+        let whole = dtype == DType::Q4_0;
+        Self { whole, factor: kept(if whole { &LESS } else { &ONES }) }
     }
 
     /// Four sums that make up `Acts::s`.
@@ -741,6 +757,6 @@ impl Store {
         let counted = |n| if self.whole { n } else { i16x8_max(i16x8_sub(zero, n), zero) };
         // At most 4 x 127 in a lane.
         let sum = i16x8_add(i16x8_add(counted(a), counted(b)), i16x8_add(counted(c), counted(d)));
-        i32x4_dot_i16x8(sum, self.ones)
+        i32x4_dot_i16x8(sum, self.factor)
     }
 }

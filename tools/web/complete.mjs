@@ -13,12 +13,11 @@ export async function complete(loadModel, { model, wasm, build, prompt = "The", 
 }
 
 async function main(request) {
-  const [{ pathToFileURL }, { setFlagsFromString }, { loadModel }] = await Promise.all([
-    import("node:url"), import("node:v8"), import("../../bindings/js/node.js"),
+  const [{ pathToFileURL }, { allowRelaxed }, { loadModel }] = await Promise.all([
+    import("node:url"), import("./relaxed.mjs"), import("../../bindings/js/node.js"),
   ]);
   const { model, wasm, ...rest } = JSON.parse(request);
-  // Node.js 20 has relaxed-simd behind a flag; engines that do not know the flag need none.
-  setFlagsFromString("--experimental-wasm-relaxed-simd");
+  allowRelaxed();
   const answer = await complete(loadModel, { ...rest, model: pathToFileURL(model), wasm: wasm && pathToFileURL(wasm) });
   process.stdout.write(`${JSON.stringify(answer)}\n`);
 }

@@ -4,7 +4,6 @@
 // or in a browser: every case for every seed. Prints
 // {"cases": N, "failed": [[case, seed], ...]}.
 import { readFile } from "node:fs/promises";
-import { setFlagsFromString } from "node:v8";
 
 /** Also sent to a browser as text, so it uses nothing from outside. */
 async function suite(base64, seeds) {
@@ -33,8 +32,8 @@ const base64 = (await readFile(file)).toString("base64");
 const numbers = seeds.map(Number);
 let answer;
 if (host === "node") {
-  // Node.js 20 has relaxed-simd behind a flag; engines that do not know the flag need none.
-  setFlagsFromString("--experimental-wasm-relaxed-simd");
+  const { allowRelaxed } = await import("./relaxed.mjs");
+  allowRelaxed();
   answer = await suite(base64, numbers);
 } else {
   const { withPage } = await import("./browser.mjs");

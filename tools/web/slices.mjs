@@ -5,16 +5,15 @@
 //
 // For the 124M shape: tools/reference/make_124m.py writes one with random weights.
 import { readFile } from "node:fs/promises";
-import { setFlagsFromString } from "node:v8";
 import { ENGINES, loadModel } from "../../bindings/js/node.js";
+import { allowRelaxed } from "./relaxed.mjs";
 
 const [file, build = "simd128", tokens = "48"] = process.argv.slice(2);
 if (!file) {
   console.error("usage: node tools/web/slices.mjs MODEL.gguf [scalar|simd128|relaxed] [tokens]");
   process.exit(2);
 }
-// Node.js 20 has relaxed-simd behind a flag; engines that do not know the flag need none.
-setFlagsFromString("--experimental-wasm-relaxed-simd");
+allowRelaxed();
 const module = new WebAssembly.Module(await readFile(ENGINES[build]));
 
 const calls = [];

@@ -2,7 +2,6 @@
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { fileURLToPath } from "node:url";
-import { setFlagsFromString } from "node:v8";
 
 const root = new URL("../../../", import.meta.url);
 export const WASM = {
@@ -14,8 +13,7 @@ export const LEXICON = new URL("examples/models/gpt2-basic-lexicon.gguf", root);
 export const BYTES = new URL("examples/models/gpt2-basic-bytes.gguf", root);
 export const SORT = new URL("examples/models/gpt-nano-sort.gguf", root);
 
-/** Node.js 20 has relaxed-simd behind a flag; engines that do not know the flag need none. */
-export const allowRelaxed = () => setFlagsFromString("--experimental-wasm-relaxed-simd");
+export { allowRelaxed } from "../../../tools/web/relaxed.mjs";
 
 /** A file's bytes, alone in their buffer. */
 export const read = (url) => Uint8Array.from(readFileSync(fileURLToPath(url)));

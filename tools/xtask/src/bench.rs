@@ -155,21 +155,41 @@ fn pip(ctx: &Ctx, python: &Path, log: &str) -> crate::process::Job {
 
 /// Compiles llama.cpp for this very machine, as its users would.
 fn llama(ctx: &Ctx, python: &Path) -> Result<()> {
-    let there = |log| {
-        let probe = "import importlib.metadata as m; print(m.version('llama-cpp-python'))";
-        ctx.job(log, &python.to_string_lossy()).args(["-c", probe]).quiet().finish()
-    };
-    if LLAMA.ends_with(&format!("=={}", there("bench-llama-version")?.stdout.trim())) {
+    if llama_runs(ctx, python)? {
         return Ok(());
     }
     c_compiler(ctx, "CXX", "c++", "g++")?;
     println!("compiling llama.cpp ({LLAMA}) into target/bench/venv; this takes some 10 minutes");
+    compile_llama(ctx, python, "")?;
+    if llama_runs(ctx, python)? {
+        return Ok(());
+    }
+    // Some virtual machines name AMX among their processor's instructions and trap at the first.
+    println!("it does not run here; compiling it once more, without AMX");
+    compile_llama(ctx, python, "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16")?;
+    ensure!(llama_runs(ctx, python)?, "llama.cpp was compiled and does not run on this machine");
+    Ok(())
+}
+
+fn compile_llama(ctx: &Ctx, python: &Path, flags: &str) -> Result<()> {
+    let native = "-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF";
+    let arguments = format!("{native} -DCMAKE_C_FLAGS='{flags}' -DCMAKE_CXX_FLAGS='{flags}'");
     pip(ctx, python, "bench-llama")
-        .args(["--no-deps", LLAMA])
-        .env("CMAKE_ARGS", "-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF")
+        .args(["--no-deps", "--no-cache-dir", "--force-reinstall", LLAMA])
+        .env("CMAKE_ARGS", arguments)
         .limit(3600)
         .run()
         .map(drop)
+}
+
+/// Whether that version is there and gets through a prompt.
+fn llama_runs(ctx: &Ctx, python: &Path) -> Result<bool> {
+    const SCRIPT: &str = "import importlib.metadata as m, sys, llama_cpp
+assert sys.argv[2].endswith('==' + m.version('llama-cpp-python'))
+llama_cpp.Llama(sys.argv[1], n_ctx=64, verbose=False).eval(list(range(32)))";
+    let job = ctx.job("bench-llama-runs", &python.to_string_lossy()).args(["-c", SCRIPT]);
+    let model = ctx.path("examples/models/gpt2-basic-bytes.gguf");
+    Ok(job.arg(model).arg(LLAMA).quiet().finish()?.success)
 }
 
 /// The model files that are not there yet, and the module that measures the machine.

@@ -226,7 +226,7 @@ pub fn shipped(
         } else {
             "has no relaxed instruction"
         }),
-        module.relaxed_is(relaxed.then_some("I16x8RelaxedDotI8x16I7x16S")),
+        module.relaxed_is(relaxed.then_some("I32x4RelaxedDotI8x16I7x16AddS")),
     );
     tally.check(
         &label("has no instruction that grows its memory"),

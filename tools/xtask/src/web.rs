@@ -53,8 +53,8 @@ pub fn node_tests(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
 
 /// Seeds of the kernel suite's random weights.
 const SEEDS: [&str; 4] = ["1", "2", "3", "1000003"];
-/// Two instruction sets by four block formats, and the half floats.
-const CASES: u64 = 9;
+/// Two instruction sets by four formats, the half floats, and the functions.
+const CASES: u64 = 10;
 
 /// The kernel suite, scalar against simd128 and against relaxed-simd, inside
 /// wasm modules, in Node.js and in both browsers: a lowering of its own in each.
