@@ -22,11 +22,13 @@ const sameFile = (a, b) => ["etag", "modified", "size"].every((key) => a[key] ==
 /** Passes what a caller must hear of at once: no other attempt would help. */
 class Final extends PagelmError {}
 
-async function request(url, at, signal) {
-  const response = await fetch(url, at ? { signal, headers: { range: `bytes=${at}-` } } : { signal });
+/** `kept`: it goes to a cache of ours; in the browser's own it would lie twice, and the writing takes longest of all. */
+async function request(url, at, signal, kept) {
+  const options = kept ? { signal, cache: "no-store" } : { signal };
+  const response = await fetch(url, at ? { ...options, headers: { range: `bytes=${at}-` } } : options);
   if (response.status === 416) return response;
   // Part of a compressed file is of no use: the whole of it again, and what is known is skipped.
-  if (response.status === 206 && response.headers.get("content-encoding")) return request(url, 0, signal);
+  if (response.status === 206 && response.headers.get("content-encoding")) return request(url, 0, signal, kept);
   if (!response.ok) throw new (response.status < 500 ? Final : PagelmError)("HTTP", `status ${response.status}`);
   if (/html/.test(response.headers.get("content-type"))) throw new Final("HTML", "a web page came: check the address");
   return response;
@@ -125,7 +127,7 @@ export class Download {
       if (!this.#fixed && !(await current(this.#url, stored.version, this.#signal))) await stored.remove();
       return;
     }
-    const response = await request(this.#url, stored.length, this.#signal);
+    const response = await request(this.#url, stored.length, this.#signal, true);
     if (response.status === 206 && sameFile(stored.version, versionOf(response))) return response;
     await stored.remove();
     return response.status === 200 ? response : undefined;
@@ -135,7 +137,7 @@ export class Download {
     let failures = 0;
     for (let begun = this.#at > 0; ; begun = true) {
       try {
-        response ??= await timely(request(this.#url, this.#at, this.#signal), this.#at ? this.#stall : FIRST);
+        response ??= await timely(request(this.#url, this.#at, this.#signal, !!stored), this.#at ? this.#stall : FIRST);
         if (response.status === 416) return;
         const now = versionOf(response);
         if (begun && version && !sameFile(version, now)) throw new Final("CHANGED", "the file changed on the server during the download");

@@ -13,8 +13,11 @@ const eighty = Math.floor(file.length * 0.8);
 let server, asked, plan;
 
 /** One file behind a server that does as `plan` says. */
-function route(response, { method, headers: { range } }) {
+function route(response, { method, headers: sent }) {
+  const { range } = sent;
   asked.push(range ?? method);
+  // Browsers and Node.js send it with requests that their own cache has no part in.
+  plan.uncached = sent["cache-control"] === "no-cache";
   const how = plan.answers.shift() ?? plan;
   if (how.status) return response.writeHead(how.status).end();
   const bytes = how.file ?? plan.file ?? file;
@@ -56,6 +59,7 @@ describe("a connection that is dropped", () => {
     plan.answers = [{ until: eighty }];
     const report = await right(await loadModel(url()));
     assert.deepEqual(asked, ["GET", `bytes=${eighty}-`]);
+    assert.ok(!plan.uncached, "nothing else keeps it");
     assert.deepEqual(report, { from: "network", received: file.length, resumed: 1, stored: false, problem: null });
   });
 
@@ -193,6 +197,7 @@ describe("the cache", () => {
   test("keeps a model for the next visit", async () => {
     const first = await right(await loadModel(url(), { cache }));
     assert.deepEqual(first, { from: "network", received: file.length, resumed: 0, stored: true, problem: null });
+    assert.ok(plan.uncached, "it is kept once, not in the browser's cache, too");
     asked = [];
     const second = await right(await loadModel(url(), { cache }));
     assert.deepEqual(second, { from: "cache", received: 0, resumed: 0, stored: true, problem: null });

@@ -188,7 +188,7 @@ fn llama_runs(ctx: &Ctx, python: &Path) -> Result<bool> {
 assert sys.argv[2].endswith('==' + m.version('llama-cpp-python'))
 llama_cpp.Llama(sys.argv[1], n_ctx=64, verbose=False).eval(list(range(32)))";
     let job = ctx.job("bench-llama-runs", &python.to_string_lossy()).args(["-c", SCRIPT]);
-    let model = ctx.path("examples/models/gpt2-basic-bytes.gguf");
+    let model = ctx.path("examples/models/stories.gguf");
     Ok(job.arg(model).arg(LLAMA).quiet().finish()?.success)
 }
 
