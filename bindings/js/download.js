@@ -137,7 +137,7 @@ export class Download {
     let failures = 0;
     for (let begun = this.#at > 0; ; begun = true) {
       try {
-        response ??= await timely(request(this.#url, this.#at, this.#signal, !!stored), this.#at ? this.#stall : FIRST);
+        response ??= await timely(request(this.#url, this.#at, this.#signal, stored && !stored.problem), this.#at ? this.#stall : FIRST);
         if (response.status === 416) return;
         const now = versionOf(response);
         if (begun && version && !sameFile(version, now)) throw new Final("CHANGED", "the file changed on the server during the download");

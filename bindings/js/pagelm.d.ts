@@ -9,8 +9,8 @@ export type WasmSource = string | URL | Response | WebAssembly.Module | ArrayBuf
 
 /**
  * `simd128` wants a browser of 2021 or later (Safari: 2023), `relaxed` the relaxed-simd of Chromium 114 or Firefox 146
- * and later ones, and pays where the processor multiplies bytes by fours (AArch64; x86 with AVX-VNNI); `scalar` runs in
- * the others. All write the same text.
+ * and later ones, and pays on AArch64 and, in Chromium, on x86 with AVX-VNNI; `scalar` runs in the others. All write the
+ * same text.
  */
 export type Build = "relaxed" | "simd128" | "scalar";
 

@@ -13,10 +13,10 @@ export class PagelmError extends Error {
 const probe = (...op) => {
   try {
     return new WebAssembly.Instance(new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 127, 3, 2, 1, 0, 7, 4,
-      1, 0, 0, 0, 10, 23, 1, 21, 0, 65, 129, 127, 253, 15, 65, 127, 253, 15, 65, 0, 253, 15, 253, ...op, 253, 24, 0, 11))).exports[""]();
+      1, 0, 0, 0, 10, 23, 1, 21, 0, 65, 129, 127, 253, 15, 65, 127, 253, 15, 65, 2, 253, 15, 253, ...op, 253, 24, 0, 11))).exports[""]();
   } catch {}
 };
-export const detectBuild = () => (probe(147, 2) % 1024 === 508 ? "relaxed" : probe(210, 0) ? "simd128" : "scalar");
+export const detectBuild = () => (probe(147, 2) % 1024 === 1022 ? "relaxed" : probe(210, 0) ? "simd128" : "scalar");
 export const ENGINES = {
   relaxed: new URL("pagelm-relaxed.wasm", import.meta.url),
   simd128: new URL("pagelm.wasm", import.meta.url),

@@ -27,7 +27,7 @@ pub struct Acts<'a> {
     /// The scale of each block, (n, k / 32).
     pub d: &'a [f32],
     /// For each block, (n, k / 32), what the build's products ask for: the sum
-    /// of its whole numbers, or in wasm what the sum of products begins at.
+    /// of its whole numbers, or in wasm with SIMD what the sum of products begins at.
     pub s: &'a [i32],
 }
 
@@ -101,7 +101,7 @@ mod layout {
 /// and its odd bytes, so each four numbers lie in the order 0, 2, 1, 3. The
 /// nibbles of a Q4_0 word stay at the power of two where they stand in it, and
 /// the numbers carry what is missing to 256. Q4_0's sums begin at -8 x 256 times
-/// the numbers' sum, as its nibbles are 8 too large.
+/// the numbers' sum, as its nibbles are 8 too large; Q8_0's begin at 0.
 #[cfg(all(
     target_arch = "wasm32",
     target_feature = "simd128",

@@ -12,22 +12,25 @@ use crate::quant::{DType, GROUP, dequantize_row, half_to_f32, pack_group, quanti
 /// The largest case: columns, groups, vectors.
 const MAX_K: usize = 416;
 const MAX_GROUPS: usize = 3;
-const MAX_N: usize = 5;
+const MAX_N: usize = 7;
 const MAX_ROWS: usize = MAX_GROUPS * GROUP;
 
 /// Shapes (k, groups, n); odd ones are skipped by formats they do not fit.
-const SHAPES: [(usize, usize, usize); 12] = [
+const SHAPES: [(usize, usize, usize); 15] = [
     (1, 1, 1),
     (2, 1, 2),
     (3, 2, 1),
     (6, 1, 3),
     (32, 1, 1),
     (45, 2, 2),
+    (64, 2, 1),
     (64, 3, 4),
+    (64, 3, 7),
     (90, 2, 1),
     (96, 3, 5),
     (128, 1, 2),
     (224, 2, 3),
+    (416, 3, 1),
     (416, 3, 5),
 ];
 

@@ -31,9 +31,9 @@ use core::arch::wasm32::*;
 ///
 /// Every pointer below is moved only inside the sizes that `Product::check`
 /// established: w over `n_groups` groups of `k` columns, `stride` bytes apart,
-/// x over as many vectors of `k` as the tile takes, y over eight results of
-/// each group and vector; those of the next group follow, those of the next
-/// vector are `y_stride` on. A tile of several vectors has one group.
+/// q or f over as many vectors of `k` as the tile takes, d and s over a number
+/// for each of their blocks, y over eight results of each group and vector;
+/// those of the next group follow, those of the next vector are `y_stride` on.
 #[derive(Clone, Copy)]
 struct Raw {
     w: *const u8,
@@ -51,7 +51,7 @@ struct Raw {
 /// The tile of one vector and, where there is one, that of four.
 type Tiles = (unsafe fn(Raw), Option<unsafe fn(Raw)>);
 
-fn of<F: Format>() -> Tiles {
+fn tiles<F: Format>() -> Tiles {
     (tile1::<F>, Some(tile4::<F>))
 }
 
@@ -59,24 +59,26 @@ pub(super) fn matmul(p: &mut Product<'_, '_>) {
     let tiles = match p.w.dtype.known() {
         DType::F32 => (f32_tile as _, None),
         DType::F16 => (f16_tile as _, None),
-        DType::Q8_0 => of::<Q8_0>(),
-        DType::Q4_0 => of::<Q4_0>(),
+        DType::Q8_0 => tiles::<Q8_0>(),
+        DType::Q4_0 => tiles::<Q4_0>(),
     };
     // SAFETY: `p` was checked by the caller, super::matmul().
     unsafe { for_each_tile(p, tiles) }
 }
 
 /// Calls `tile4`, where there is one, for four vectors at once, and `tile1`
-/// for what is left, group by group; a vector alone is one call.
+/// for what is left; two groups after two groups, so that the weights are near
+/// for the next vectors. A vector alone is one call.
 ///
 /// # Safety
 /// `p` passed `Product::check`; the tiles stay inside what [`Raw`] states.
 #[inline(never)]
 unsafe fn for_each_tile(p: &mut Product<'_, '_>, (tile1, tile4): Tiles) {
     let (k, blocks) = (p.w.k, p.w.k / BLOCK);
-    let n_groups = if p.n == 1 { p.w.n_groups } else { 1 };
+    let most = if p.n == 1 { p.w.n_groups } else { 2 };
     let mut g = 0;
     while g < p.w.n_groups {
+        let n_groups = most.min(p.w.n_groups - g);
         let mut t = 0;
         while t < p.n {
             // SAFETY: g < n_groups and t < n, so every offset is inside its slice (check()).
@@ -311,7 +313,7 @@ impl Rows {
     /// # Safety
     /// One number at `s`.
     #[inline(always)]
-    unsafe fn of(s: *const i32) -> Self {
+    unsafe fn splat(s: *const i32) -> Self {
         // SAFETY: the caller's.
         let s = unsafe { splat(s.cast()) };
         Self(s, s)
@@ -405,40 +407,39 @@ unsafe fn tile4<F: Format>(raw: Raw) {
     let f = F::new();
     let halves = Halves::new();
     let blocks = raw.k / BLOCK;
-    let mut w = raw.w;
-    // SAFETY: eight results of each vector: see Raw.
-    unsafe {
-        for t in 0..4 {
-            Rows::zero().store(raw.y.add(t * raw.y_stride));
-        }
-    }
-    for b in 0..blocks {
-        // SAFETY: block b of the group and of each vector: see Raw.
+    for g in 0..raw.n_groups {
+        // SAFETY: group g, block b of it and of each vector, and eight results of each: see Raw.
         unsafe {
-            let start = |t: usize| f.start(raw.s.add(t * blocks + b));
-            let (mut s0, mut s1, mut s2, mut s3) = (start(0), start(1), start(2), start(3));
-            let head = w;
-            w = w.add(16);
-            let stride = 2 * raw.k;
-            let mut x = raw.q.add(b * ACTS);
-            for _ in 0..F::WORDS {
-                let word = f.word(w);
-                s0 = f.add(s0, word, x);
-                s1 = f.add(s1, word, x.add(stride));
-                s2 = f.add(s2, word, x.add(2 * stride));
-                s3 = f.add(s3, word, x.add(3 * stride));
-                (w, x) = (w.add(32), x.add(F::QUAD));
+            let (mut w, y) = (raw.w.add(g * raw.stride), raw.y.add(g * 8));
+            for t in 0..4 {
+                Rows::zero().store(y.add(t * raw.y_stride));
             }
-            let scales = halves.scales(head);
-            let (d, y) = (raw.d.add(b), raw.y);
-            let block = |t: usize, sums: Rows| {
-                let (d, y) = (d.add(t * blocks), y.add(t * raw.y_stride));
-                Rows::load(y).add_block(f.dots(sums), scales, d).store(y);
-            };
-            block(0, s0);
-            block(1, s1);
-            block(2, s2);
-            block(3, s3);
+            for b in 0..blocks {
+                let start = |t: usize| f.start(raw.s.add(t * blocks + b));
+                let (mut s0, mut s1, mut s2, mut s3) = (start(0), start(1), start(2), start(3));
+                let head = w;
+                w = w.add(16);
+                let stride = 2 * raw.k;
+                let mut x = raw.q.add(b * ACTS);
+                for _ in 0..F::WORDS {
+                    let word = f.word(w);
+                    s0 = f.add(s0, word, x);
+                    s1 = f.add(s1, word, x.add(stride));
+                    s2 = f.add(s2, word, x.add(2 * stride));
+                    s3 = f.add(s3, word, x.add(3 * stride));
+                    (w, x) = (w.add(32), x.add(F::QUAD));
+                }
+                let scales = halves.scales(head);
+                let d = raw.d.add(b);
+                let block = |t: usize, sums: Rows| {
+                    let (d, y) = (d.add(t * blocks), y.add(t * raw.y_stride));
+                    Rows::load(y).add_block(f.dots(sums), scales, d).store(y);
+                };
+                block(0, s0);
+                block(1, s1);
+                block(2, s2);
+                block(3, s3);
+            }
         }
     }
 }
@@ -544,7 +545,7 @@ impl Format for Q4_0 {
     #[inline(always)]
     unsafe fn start(self, s: *const i32) -> Rows {
         // SAFETY: the caller's.
-        unsafe { Rows::of(s) }
+        unsafe { Rows::splat(s) }
     }
 
     #[inline(always)]
@@ -585,7 +586,7 @@ impl Format for Q8_0 {
     #[inline(always)]
     unsafe fn start(self, s: *const i32) -> Rows {
         // SAFETY: the caller's.
-        unsafe { Rows::of(s) }
+        unsafe { Rows::splat(s) }
     }
 
     #[inline(always)]
@@ -635,7 +636,7 @@ impl Format for Q4_0 {
     #[inline(always)]
     unsafe fn start(self, s: *const i32) -> Rows {
         // SAFETY: the caller's.
-        unsafe { Rows::of(s) }
+        unsafe { Rows::splat(s) }
     }
 
     #[inline(always)]
@@ -686,7 +687,8 @@ pub(super) fn quantize(dtype: DType, x: &[f32], q: &mut [i16], d: &mut [f32], s:
 struct Store {
     /// Factors of the first and of the second half.
     factors: [v128; 2],
-    less: v128,
+    /// Of a number in `Acts::s`.
+    factor: v128,
 }
 
 #[cfg(not(target_feature = "relaxed-simd"))]
@@ -698,7 +700,7 @@ impl Store {
         static LESS: v128 = i16x8(-2048, -2048, -2048, -2048, -2048, -2048, -2048, -2048);
         let whole = dtype == DType::Q4_0;
         let factors = if whole { [kept(&LOW), kept(&HIGH)] } else { [kept(&ONES); 2] };
-        Self { factors, less: kept(&LESS) }
+        Self { factors, factor: kept(&LESS) }
     }
 
     /// Four sums that make up `Acts::s`.
@@ -716,7 +718,7 @@ impl Store {
             v128_store(q.add(3), quads(d, self.factors[1]));
         }
         // At most 4 x 127 in a lane.
-        i32x4_dot_i16x8(i16x8_add(i16x8_add(a, b), i16x8_add(c, d)), self.less)
+        i32x4_dot_i16x8(i16x8_add(i16x8_add(a, b), i16x8_add(c, d)), self.factor)
     }
 }
 
@@ -725,6 +727,7 @@ impl Store {
 struct Store {
     /// Q4_0 takes the numbers themselves.
     whole: bool,
+    /// Of a number in `Acts::s`.
     factor: v128,
 }
 

@@ -21,12 +21,33 @@ test("a dot product that is wrong, or slow, is not taken", () => {
   const answers = (...numbers) => () => function () {
     return { exports: { "": () => numbers.shift() } };
   };
-  // Four times -127 times -1 or 255, in 16 bits: by a machine that has the instruction.
-  assert.equal(detected("Instance", answers(4 * 127)), "relaxed");
-  assert.equal(detected("Instance", answers((4 * -127 * 255) << 16 >> 16)), "relaxed");
+  const sum = (dot) => (dot + 0x02020202) << 16 >> 16;
+  // Four times -127 times -1 or 255, by a machine that has the instruction.
+  assert.equal(detected("Instance", answers(sum(4 * 127))), "relaxed");
+  assert.equal(detected("Instance", answers(sum(4 * -127 * 255))), "relaxed");
   // By sums of two that do not fit; wrong; and then what plain SIMD answers.
-  assert.equal(detected("Instance", answers(0, -1)), "simd128");
-  assert.equal(detected("Instance", answers(-508, -1)), "simd128");
+  assert.equal(detected("Instance", answers(sum(-65536), -1)), "simd128");
+  assert.equal(detected("Instance", answers(sum(-508), -1)), "simd128");
+  assert.equal(detected("Instance", answers(4 * 127, -1)), "simd128", "nothing was added");
+});
+
+test("the probes are modules", () => {
+  const probes = [];
+  const answers = () => function () {
+    return { exports: { "": () => 0 } };
+  };
+  const keeps = (Module) => function (bytes) {
+    probes.push(bytes);
+    return new Module(bytes);
+  };
+  const { Module } = WebAssembly;
+  WebAssembly.Module = keeps(Module);
+  try {
+    assert.equal(detected("Instance", answers), "scalar");
+  } finally {
+    WebAssembly.Module = Module;
+  }
+  assert.deepEqual(probes.map((bytes) => WebAssembly.validate(bytes)), [true, true]);
 });
 
 test("an engine that refuses the opcode has simd128, one that refuses SIMD is scalar", () => {

@@ -164,16 +164,25 @@ fn llama(ctx: &Ctx, python: &Path) -> Result<()> {
     if llama_runs(ctx, python)? {
         return Ok(());
     }
-    // Some virtual machines name AMX among their processor's instructions and trap at the first.
-    println!("it does not run here; compiling it once more, without AMX");
-    compile_llama(ctx, python, "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16")?;
-    ensure!(llama_runs(ctx, python)?, "llama.cpp was compiled and does not run on this machine");
+    if cfg!(target_arch = "x86_64") {
+        // Some virtual machines name AMX among their processor's instructions and trap at the first.
+        println!("it does not run here; compiling it once more, without AMX");
+        compile_llama(ctx, python, "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16")?;
+    }
+    ensure!(
+        llama_runs(ctx, python)?,
+        "llama.cpp was compiled and does not run here; target/xtask-logs/bench-llama-runs.log says why"
+    );
     Ok(())
 }
 
 fn compile_llama(ctx: &Ctx, python: &Path, flags: &str) -> Result<()> {
     let native = "-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF";
-    let arguments = format!("{native} -DCMAKE_C_FLAGS='{flags}' -DCMAKE_CXX_FLAGS='{flags}'");
+    let arguments = if flags.is_empty() {
+        native.to_string()
+    } else {
+        format!("{native} -DCMAKE_C_FLAGS='{flags}' -DCMAKE_CXX_FLAGS='{flags}'")
+    };
     pip(ctx, python, "bench-llama")
         .args(["--no-deps", "--no-cache-dir", "--force-reinstall", LLAMA])
         .env("CMAKE_ARGS", arguments)
