@@ -157,11 +157,7 @@ mod layout {
             *first = if whole { n as u8 } else { n.unsigned_abs() as u8 };
             *second = if n < 0 { 0xff } else { 0 };
         }
-        numbers
-            .iter()
-            .map(|&n| i32::from(n))
-            .map(|n| if whole { -8 * n } else { (-n).max(0) })
-            .sum()
+        numbers.iter().map(|&n| if whole { -8 * i32::from(n) } else { i32::from(-n).max(0) }).sum()
     }
 
     #[inline(always)]

@@ -346,9 +346,20 @@ trait Format: Copy {
     ///
     /// # Safety
     /// One number at `s`.
-    unsafe fn start(self, s: *const i32) -> Rows;
-    /// The dot products of a block.
-    fn dots(self, sums: Rows) -> Rows;
+    #[inline(always)]
+    unsafe fn start(self, s: *const i32) -> Rows {
+        // SAFETY: the caller's.
+        unsafe { Rows::splat(s) }
+    }
+}
+
+/// The dot products of a block: plain simd128 sums them times 256.
+#[inline(always)]
+fn dots(sums: Rows) -> Rows {
+    if cfg!(target_feature = "relaxed-simd") {
+        return sums;
+    }
+    Rows(i32x4_shr(sums.0, 8), i32x4_shr(sums.1, 8))
 }
 
 /// Keeps what was loaded before from being loaded after. Without it the
@@ -389,8 +400,8 @@ unsafe fn tile1<F: Format>(raw: Raw) {
                 }
                 x = x.add(ACTS);
                 let d = raw.d.add(b);
-                acc0 = acc0.add_block(f.dots(sums0), halves.scales(head), d);
-                acc1 = acc1.add_block(f.dots(sums1), halves.scales(head.add(stride)), d);
+                acc0 = acc0.add_block(dots(sums0), halves.scales(head), d);
+                acc1 = acc1.add_block(dots(sums1), halves.scales(head.add(stride)), d);
             }
             acc0.store(raw.y.add(g * 8));
             acc1.store(raw.y.add((g + next) * 8));
@@ -433,7 +444,7 @@ unsafe fn tile4<F: Format>(raw: Raw) {
                 let d = raw.d.add(b);
                 let block = |t: usize, sums: Rows| {
                     let (d, y) = (d.add(t * blocks), y.add(t * raw.y_stride));
-                    Rows::load(y).add_block(f.dots(sums), scales, d).store(y);
+                    Rows::load(y).add_block(dots(sums), scales, d).store(y);
                 };
                 block(0, s0);
                 block(1, s1);
@@ -490,11 +501,6 @@ impl Format for Q8_0 {
     unsafe fn start(self, _: *const i32) -> Rows {
         Rows::zero()
     }
-
-    #[inline(always)]
-    fn dots(self, sums: Rows) -> Rows {
-        Rows(i32x4_shr(sums.0, 8), i32x4_shr(sums.1, 8))
-    }
 }
 
 #[cfg(not(target_feature = "relaxed-simd"))]
@@ -541,17 +547,6 @@ impl Format for Q4_0 {
                 .add_dot(w.3, splat(x.add(36)))
         }
     }
-
-    #[inline(always)]
-    unsafe fn start(self, s: *const i32) -> Rows {
-        // SAFETY: the caller's.
-        unsafe { Rows::splat(s) }
-    }
-
-    #[inline(always)]
-    fn dots(self, sums: Rows) -> Rows {
-        Rows(i32x4_shr(sums.0, 8), i32x4_shr(sums.1, 8))
-    }
 }
 
 #[cfg(target_feature = "relaxed-simd")]
@@ -581,17 +576,6 @@ impl Format for Q8_0 {
         let (size, mask) = unsafe { (splat(x), splat(x.add(32))) };
         let add = |sums, w| i32x4_relaxed_dot_i8x16_i7x16_add(v128_xor(w, mask), size, sums);
         Rows(add(sums.0, w.0), add(sums.1, w.1))
-    }
-
-    #[inline(always)]
-    unsafe fn start(self, s: *const i32) -> Rows {
-        // SAFETY: the caller's.
-        unsafe { Rows::splat(s) }
-    }
-
-    #[inline(always)]
-    fn dots(self, sums: Rows) -> Rows {
-        sums
     }
 }
 
@@ -631,17 +615,6 @@ impl Format for Q4_0 {
             i32x4_relaxed_dot_i8x16_i7x16_add(second, high, sums)
         };
         Rows(add(sums.0, low.0, high.0), add(sums.1, low.1, high.1))
-    }
-
-    #[inline(always)]
-    unsafe fn start(self, s: *const i32) -> Rows {
-        // SAFETY: the caller's.
-        unsafe { Rows::splat(s) }
-    }
-
-    #[inline(always)]
-    fn dots(self, sums: Rows) -> Rows {
-        sums
     }
 }
 

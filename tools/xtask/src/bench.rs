@@ -177,18 +177,14 @@ fn llama(ctx: &Ctx, python: &Path) -> Result<()> {
 }
 
 fn compile_llama(ctx: &Ctx, python: &Path, flags: &str) -> Result<()> {
-    let native = "-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF";
-    let arguments = if flags.is_empty() {
-        native.to_string()
-    } else {
-        format!("{native} -DCMAKE_C_FLAGS='{flags}' -DCMAKE_CXX_FLAGS='{flags}'")
-    };
-    pip(ctx, python, "bench-llama")
-        .args(["--no-deps", "--no-cache-dir", "--force-reinstall", LLAMA])
-        .env("CMAKE_ARGS", arguments)
-        .limit(3600)
-        .run()
-        .map(drop)
+    let mut job = pip(ctx, python, "bench-llama").args(["--no-deps", "--force-reinstall", LLAMA]);
+    let mut arguments = "-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF".to_string();
+    if !flags.is_empty() {
+        // pip keeps what it compiled before, which is the one that does not run.
+        job = job.arg("--no-cache-dir");
+        arguments += &format!(" -DCMAKE_C_FLAGS='{flags}' -DCMAKE_CXX_FLAGS='{flags}'");
+    }
+    job.env("CMAKE_ARGS", arguments).limit(3600).run().map(drop)
 }
 
 /// Whether that version is there and gets through a prompt.
