@@ -22,6 +22,7 @@ const KEEP: SessionParams = SessionParams {
     embedding: true,
     attention: true,
     half_cache: false,
+    low_memory: false,
 };
 
 fn file(name: &str) -> Vec<u8> {

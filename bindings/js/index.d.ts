@@ -32,6 +32,8 @@ export interface SharedOptions extends Omit<CoreLoadOptions, "flags"> {
   attention?: boolean;
   /** Keep attention's keys and values in F16: half the memory of a long context, rounded. */
   halfCache?: boolean;
+  /** Keep no table of what a recurrent network's first layer makes of each token: slower, the same text. */
+  lowMemory?: boolean;
 }
 
 export interface LoadOptions extends SharedOptions {

@@ -11,7 +11,7 @@ const PIECE = 1 << 18;
 const DAMAGED = ["INTEGRITY", "CHANGED", "BAD_MAGIC", "BAD_VERSION", "CORRUPT", "BAD_VALUE", "BAD_SHAPE", "NOT_FINITE", "MISSING_KEY", "MISSING_TENSOR"];
 
 export async function loadHere(source, options = {}) {
-  const { cache, integrity, retries, stallMs, where, embedding, attention, halfCache, ...rest } = options;
+  const { cache, integrity, retries, stallMs, where, embedding, attention, halfCache, lowMemory, ...rest } = options;
   rest.flags = flagsOf(options);
   const hash = integrity == null ? null : wanted(integrity);
   const url = typeof source === "string" || source instanceof URL ? absolute(source) : null;

@@ -2,7 +2,7 @@
 import { PagelmError } from "./advice.js";
 
 const POOLINGS = ["mean", "last"];
-const FLAGS = { embedding: 2, attention: 4, halfCache: 8 }; // PAGELM_EMBEDDING, PAGELM_ATTENTION, PAGELM_HALF_CACHE
+const FLAGS = { embedding: 2, attention: 4, halfCache: 8, lowMemory: 16 }; // PAGELM_EMBEDDING, PAGELM_ATTENTION, ...
 
 /** `flags` of pagelm_session_params for these options. */
 export const flagsOf = (options) => Object.keys(FLAGS).reduce((sum, name) => sum + (options[name] ? FLAGS[name] : 0), 0);

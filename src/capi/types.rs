@@ -115,6 +115,10 @@ pub const PAGELM_ATTENTION: u32 = 4;
 /// memory and rounds them. Without effect on heads of an odd size, on a recurrent network, and in a build without
 /// the quantised formats.
 pub const PAGELM_HALF_CACHE: u32 = 8;
+/// Flag of `pagelm_session_params`: do without what only saves time. That is the table in which a
+/// recurrent network with fewer tokens than numbers in an embedding keeps what its first layer makes
+/// of each token. The results are the same.
+pub const PAGELM_LOW_MEMORY: u32 = 16;
 /// Flag of `predict`: go on from the state that the call before left.
 pub const PAGELM_STATEFUL: u32 = 1;
 /// Flag of `predict`: give the outputs of every step, not only of the last.
@@ -219,7 +223,8 @@ pub struct pagelm_session_params {
     pub max_text: u32,
     /// PAGELM_WHEN_FULL_*.
     pub when_full: u32,
-    /// PAGELM_ALL_LOGITS, PAGELM_EMBEDDING, PAGELM_ATTENTION and PAGELM_HALF_CACHE, or 0.
+    /// PAGELM_ALL_LOGITS, PAGELM_EMBEDDING, PAGELM_ATTENTION, PAGELM_HALF_CACHE and
+    /// PAGELM_LOW_MEMORY, or 0.
     pub flags: u32,
 }
 

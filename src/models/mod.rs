@@ -148,6 +148,8 @@ pub struct Keep {
     pub attention: bool,
     /// See [`crate::SessionParams::half_cache`].
     pub half_cache: bool,
+    /// See [`crate::SessionParams::low_memory`].
+    pub low_memory: bool,
 }
 
 /// Whether a model needs all of its input in one batch.
@@ -357,7 +359,7 @@ impl<'a> Model<'a> {
         #[cfg(feature = "text")]
         let n_pool = if keep.embedding { pool::len(self.info.n_hidden as usize) } else { 0 };
         #[cfg(not(feature = "text"))]
-        let (n_pool, _) = (0, keep);
+        let n_pool = 0;
         match &self.net {
             #[cfg(feature = "gpt2")]
             Net::Gpt2(net) => {
@@ -367,7 +369,10 @@ impl<'a> Model<'a> {
                 State::Gpt2(state)
             }
             #[cfg(feature = "rnn")]
-            Net::Rnn(net) => State::Rnn(rnn::State::lay(r, net.config(), n_batch, n_pool)),
+            Net::Rnn(net) => {
+                let n_table = if keep.low_memory { 0 } else { net.config().n_table };
+                State::Rnn(rnn::State::lay(r, net.config(), n_batch, (n_pool, n_table)))
+            }
         }
     }
 

@@ -48,6 +48,9 @@ pub struct SessionParams {
     /// done where heads have an odd number of dimensions or without the feature
     /// `quant`, and of no use to a recurrent network.
     pub half_cache: bool,
+    /// Do without what only saves time: the table in which a recurrent network of
+    /// few tokens keeps what its first layer makes of each. The results are the same.
+    pub low_memory: bool,
 }
 
 impl SessionParams {
@@ -63,8 +66,8 @@ impl SessionParams {
 
     #[cfg(feature = "text")]
     pub(super) fn keep(&self) -> Keep {
-        let Self { embedding, attention, half_cache, .. } = *self;
-        Keep { embedding, attention, half_cache }
+        let Self { embedding, attention, half_cache, low_memory, .. } = *self;
+        Keep { embedding, attention, half_cache, low_memory }
     }
 }
 

@@ -59,6 +59,8 @@ extern "C" {
     pub fn embedding(this: &Options) -> Option<bool>;
     #[wasm_bindgen(method, getter, js_name = halfCache)]
     pub fn half_cache(this: &Options) -> Option<bool>;
+    #[wasm_bindgen(method, getter, js_name = lowMemory)]
+    pub fn low_memory(this: &Options) -> Option<bool>;
 
     #[wasm_bindgen(method, getter)]
     pub fn temperature(this: &Options) -> Option<f64>;

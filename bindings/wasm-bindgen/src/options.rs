@@ -38,6 +38,7 @@ pub(crate) fn session(options: &Options) -> Thrown<SessionParams> {
         when_full: if slide { WhenFull::Slide } else { WhenFull::Stop },
         embedding: options.embedding().unwrap_or(false),
         half_cache: options.half_cache().unwrap_or(false),
+        low_memory: options.low_memory().unwrap_or(false),
         ..SessionParams::default()
     })
 }

@@ -39,6 +39,8 @@ export interface LoadOptions {
   embedding?: boolean;
   /** Keep attention's keys and values in F16: half the memory of a long context, rounded. */
   halfCache?: boolean;
+  /** Keep no table of what a recurrent network's first layer makes of each token: slower, the same text. */
+  lowMemory?: boolean;
 }
 
 /** Token ids, each a whole number from 0 to `vocabSize - 1`. */

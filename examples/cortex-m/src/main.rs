@@ -67,7 +67,8 @@ fn write(out: &mut Console, text: &Text<'_>, arena: &mut [u8]) -> Result<()> {
     let info = pagelm::probe(text.model)?;
     let (model_mem, rest) = arena.split_at_mut(info.model_mem_size.next_multiple_of(8));
     let model = Model::from_packed(text.model, model_mem)?;
-    let params = SessionParams { n_ctx: 128.min(info.n_ctx), ..SessionParams::default() };
+    let params =
+        SessionParams { n_ctx: 128.min(info.n_ctx), low_memory: true, ..SessionParams::default() };
     let used = info.model_mem_size + Session::mem_size(&model, &params)?;
     let mut session = Session::new(&model, rest, &params)?;
     session.set_sampling(&text.sampling)?;

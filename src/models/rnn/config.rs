@@ -90,6 +90,9 @@ pub struct Config {
     pub widest: usize,
     /// The most gates of a layer, both directions together.
     pub widest_gates: usize,
+    /// Numbers in a table of the first layer's products with each token's
+    /// embedding; 0 if it would be larger than the matrix itself in F32.
+    pub n_table: usize,
     /// The last recurrent layer's output, or what there is in its place.
     pub n_hidden: usize,
     /// Whether the last dense layer has the embedding for its matrix.
@@ -120,6 +123,7 @@ impl Config {
             n_state: 0,
             widest: 0,
             widest_gates: 0,
+            n_table: 0,
             n_hidden: 0,
             tied: true,
         };
@@ -184,6 +188,9 @@ impl Config {
         for layer in 0..self.n_layer {
             let (hidden, n_ways) = layers.get(layer)?;
             self.n_hidden = hidden * n_ways;
+            if layer == 0 && n_ways == 1 && self.n_vocab <= self.n_input {
+                self.n_table = self.n_vocab.saturating_mul(1 + hidden * self.cell.n_gates());
+            }
             self.n_state = self.n_state.saturating_add(self.n_hidden * self.cell.n_states());
             self.widest_gates = self.widest_gates.max(self.n_hidden * self.cell.n_gates());
             self.widest = self.widest.max(self.n_hidden);

@@ -190,9 +190,39 @@ impl<'a> Run<'_, 'a> {
     fn gates(&mut self, s: &mut State<'_>) -> Result<bool> {
         let (layer, way) = self.layer()?;
         let n = self.batch.n;
-        let size = n * layer.hidden as usize * self.model.config.cell.n_gates();
+        let gates = layer.hidden as usize * self.model.config.cell.n_gates();
+        let g = part(s.g, way * n * gates, n * gates)?;
+        if self.cursor.at == 0 && self.recall(s.table, g, gates, false) {
+            return Ok(true);
+        }
         let x = first(s.x, n * layer.input as usize)?;
-        self.product(&mut s.acts, layer.pair(way, IH), (x, n), part(s.g, way * size, size)?)
+        let done = self.product(&mut s.acts, layer.pair(way, IH), (x, n), g)?;
+        if done {
+            self.recall(s.table, g, gates, true);
+        }
+        Ok(done)
+    }
+
+    /// Takes g for all tokens of the batch from the table, or keeps it there;
+    /// false if the table lacks one of them.
+    fn recall(&self, table: &mut [f32], g: &mut [f32], gates: usize, keep: bool) -> bool {
+        let Input::Ids(ids) = self.batch.input else { return false };
+        if table.is_empty() || self.cursor.layer > 0 {
+            return false;
+        }
+        for (id, g) in ids.iter().zip(g.chunks_exact_mut(gates.max(1))) {
+            let row = part(table, *id as usize * (1 + gates), 1 + gates);
+            let Ok([known, row @ ..]) = row else { return false };
+            if keep {
+                *known = 1.0;
+                slices::copy(row, g);
+            } else if *known == 0.0 {
+                return false;
+            } else {
+                slices::copy(g, row);
+            }
+        }
+        true
     }
 
     /// Step by step: u = h W_hh + b_hh, then the cell, and h to x. The input

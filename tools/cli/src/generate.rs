@@ -74,6 +74,9 @@ pub struct Args {
     /// Keep attention's keys and values in F16: half the memory of a long context, rounded
     #[arg(long)]
     half_cache: bool,
+    /// Keep no table of what a recurrent network's first layer makes of each token: slower, the same text
+    #[arg(long)]
+    low_memory: bool,
     /// What to do when the context is full: stop, or forget the oldest tokens
     #[arg(long, value_enum, default_value = "stop")]
     when_full: Full,
@@ -142,6 +145,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             Full::Slide => WhenFull::Slide,
         },
         half_cache: args.half_cache,
+        low_memory: args.low_memory,
         ..SessionParams::default()
     };
     let mut mem = session_memory(&model, &params)?;
