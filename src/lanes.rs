@@ -238,12 +238,17 @@ mod chosen {
 
 pub use chosen::{Eight, Lanes, N_LANES};
 
-/// The first numbers of a slice.
+/// `x[i] = f(x[i])` for every element.
 #[inline(always)]
-fn load(x: &[f32]) -> Lanes {
-    match x.first_chunk::<N_LANES>() {
-        Some(chunk) => bytemuck::cast(*chunk),
-        None => part(x),
+pub fn map(x: &mut [f32], f: impl Fn(Lanes) -> Lanes) {
+    // One loop for the whole chunks and the rest, so that `f` is compiled once.
+    for x in x.chunks_mut(N_LANES) {
+        let numbers = chunk(x, 0).unwrap_or_else(|| part(x));
+        let numbers: [f32; N_LANES] = bytemuck::cast(f(numbers));
+        match x.first_chunk_mut() {
+            Some(x) => *x = numbers,
+            None => slices::copy(x, &numbers),
+        }
     }
 }
 
@@ -255,39 +260,56 @@ fn part(x: &[f32]) -> Lanes {
     bytemuck::cast(all)
 }
 
-/// Puts numbers where they fit.
+/// `x[i] = f(x[i], a[i])` for every element, as far as the shorter goes.
 #[inline(always)]
-fn store(numbers: Lanes, x: &mut [f32]) {
-    match x.first_chunk_mut::<N_LANES>() {
-        Some(chunk) => *chunk = bytemuck::cast(numbers),
-        None => slices::copy(x, &bytemuck::cast::<_, [f32; N_LANES]>(numbers)),
-    }
+pub fn update(x: &mut [f32], a: &[f32], f: impl Fn(Lanes, Lanes) -> Lanes) {
+    update3(x, [a; 3], |x, [a, ..]| f(x, a));
 }
 
-/// `x[i] = f(x[i], y[i], ...)` for every element, as far as the shortest goes.
+/// The same with two slices.
 #[inline(always)]
-pub fn update<const N: usize>(
-    x: &mut [f32],
-    y: [&[f32]; N],
-    f: impl Fn(Lanes, [Lanes; N]) -> Lanes,
-) {
-    let n = y.iter().fold(x.len(), |n, y| n.min(y.len()));
-    // Cut to one length, so that the compiler sees that no index is beyond it.
-    let y = y.map(|y| y.get(..n).unwrap_or_default());
-    let Some(x) = x.get_mut(..n) else { return };
+pub fn update2(x: &mut [f32], [a, b]: [&[f32]; 2], f: impl Fn(Lanes, [Lanes; 2]) -> Lanes) {
+    update3(x, [a, b, b], |x, [a, b, _]| f(x, [a, b]));
+}
+
+/// The same with three.
+#[inline(always)]
+pub fn update3(x: &mut [f32], [a, b, c]: [&[f32]; 3], f: impl Fn(Lanes, [Lanes; 3]) -> Lanes) {
+    // Cut to one length, so that one look at the place is enough for all.
+    let n = x.len().min(a.len()).min(b.len()).min(c.len());
+    let x = x.get_mut(..n).unwrap_or_default();
+    let [a, b, c] = [first(a, n), first(b, n), first(c, n)];
     let mut at = 0;
-    while at < n {
-        let y = y.map(|y| load(y.get(at..).unwrap_or_default()));
-        let x = x.get_mut(at..).unwrap_or_default();
-        store(f(load(x), y), x);
+    while let (Some(x), Some(a), Some(b), Some(c)) =
+        (chunk_mut(x, at), chunk(a, at), chunk(b, at), chunk(c, at))
+    {
+        *x = bytemuck::cast(f(bytemuck::cast(*x), [a, b, c]));
         at += N_LANES;
     }
+    // What is less than a chunk, number by number.
+    while let (Some(x), Some(a), Some(b), Some(c)) = (x.get_mut(at), a.get(at), b.get(at), c.get(at))
+    {
+        let all = [Lanes::splat(*a), Lanes::splat(*b), Lanes::splat(*c)];
+        let [first, ..]: [f32; N_LANES] = bytemuck::cast(f(Lanes::splat(*x), all));
+        *x = first;
+        at += 1;
+    }
 }
 
-/// `x[i] = f(x[i])` for every element.
 #[inline(always)]
-pub fn map(x: &mut [f32], f: impl Fn(Lanes) -> Lanes) {
-    update(x, [], |x, []| f(x));
+fn first(x: &[f32], n: usize) -> &[f32] {
+    x.get(..n).unwrap_or_default()
+}
+
+/// The chunk at a place.
+#[inline(always)]
+fn chunk(x: &[f32], at: usize) -> Option<Lanes> {
+    x.get(at..)?.first_chunk::<N_LANES>().map(|x| bytemuck::cast(*x))
+}
+
+#[inline(always)]
+fn chunk_mut(x: &mut [f32], at: usize) -> Option<&mut [f32; N_LANES]> {
+    x.get_mut(at..)?.first_chunk_mut()
 }
 
 #[cfg(test)]
@@ -299,7 +321,7 @@ mod tests {
         for n in 0..10 {
             let mut x: [f32; 9] = core::array::from_fn(|i| i as f32);
             let (y, z) = ([0.5; 9], [2.0; 9]);
-            update(&mut x, [&y[..n.min(9)], &z], |x, [y, z]| x * z + y);
+            update2(&mut x, [&y[..n.min(9)], &z], |x, [y, z]| x * z + y);
             for (i, x) in x.iter().enumerate() {
                 assert_eq!(*x, if i < n { 2.0 * i as f32 + 0.5 } else { i as f32 });
             }

@@ -43,11 +43,16 @@ fn step<V: Real>(x: V, y: V, c: f32) -> V {
     x * y + V::splat(c)
 }
 
-/// `(2^n, e^r - 1)` with `x = n ln 2 + r`, for x in -87.3..=88.3.
+/// e^x - c, with x clamped to -87.3..=88.3; for c = 1 free of cancellation near 0.
 ///
-/// The series of e^r - 1 to the seventh power is exact to a rounding for |r| <= ln 2 / 2.
-#[inline(always)]
-fn split_exp<V: Real>(x: V) -> (V, V) {
+/// With x = n ln 2 + r it is 2^n (e^r - 1) + (2^n - c). The series of e^r - 1 to
+/// the seventh power is exact to a rounding for |r| <= ln 2 / 2.
+///
+/// One function in wasm, where five copies would weigh more than their calls cost.
+#[cfg_attr(target_arch = "wasm32", inline(never))]
+#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
+extern "C" fn exp_less<V: Real>(x: V, c: V) -> V {
+    let x = clamp(x, -87.3, 88.3);
     let n = round_even(x * V::splat(LOG2_E));
     let r = (x - n * V::splat(LN2_HI)) - n * V::splat(LN2_LO);
     let mut p = V::splat(1.0 / 5040.0);
@@ -57,7 +62,8 @@ fn split_exp<V: Real>(x: V) -> (V, V) {
     p = step(p, r, 1.0 / 6.0);
     p = step(p, r, 0.5);
     p = p * (r * r) + r;
-    (n.exp2_whole(), p)
+    let scale = n.exp2_whole();
+    scale * p + (scale - c)
 }
 
 /// e^x, relative error below 2e-7. Arguments are clamped to -87.3..=88.3,
@@ -65,8 +71,7 @@ fn split_exp<V: Real>(x: V) -> (V, V) {
 #[inline(always)]
 #[must_use]
 pub fn exp<V: Real>(x: V) -> V {
-    let (scale, p) = split_exp(clamp(x, -87.3, 88.3));
-    scale + scale * p
+    exp_less(x, V::splat(0.0))
 }
 
 /// tanh, absolute error below 1.5e-7 and relative below 5e-7; odd, and never beyond ±1.
@@ -74,8 +79,7 @@ pub fn exp<V: Real>(x: V) -> V {
 #[must_use]
 pub fn tanh<V: Real>(x: V) -> V {
     // With t = e^(-2|x|) - 1 in (-1, 0]: tanh |x| = -t / (2 + t), free of cancellation.
-    let (scale, p) = split_exp((V::splat(-2.0) * x.abs()).larger(V::splat(-87.3)));
-    let t = scale * p + (scale - V::splat(1.0));
+    let t = exp_less(V::splat(-2.0) * x.abs(), V::splat(1.0));
     (-t / (V::splat(2.0) + t)).copysign(x)
 }
 
@@ -152,7 +156,7 @@ pub fn ln(x: f32) -> f32 {
 /// One loop for softmax and for the sampler, of which each has one factor: a 1 changes no bit.
 #[inline(never)]
 pub fn exp_each(x: &mut [f32], factor: f32, less: f32, other: f32) {
-    let [factor, less, other] = [factor, less, other].map(Lanes::splat);
+    let (factor, less, other) = (Lanes::splat(factor), Lanes::splat(less), Lanes::splat(other));
     lanes::map(x, |v| exp((v * factor - less) * other));
 }
 

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 /// Copies as much as both hold.
+#[inline(never)]
 pub(crate) fn copy<T: Copy>(dst: &mut [T], src: &[T]) {
     for (dst, src) in dst.iter_mut().zip(src) {
         *dst = *src;

@@ -323,7 +323,7 @@ fn add_bias(bias: &[f32], y: &mut [f32], (n, stride): (usize, usize)) {
 
 /// x += y.
 pub fn add(x: &mut [f32], y: &[f32]) {
-    lanes::update(x, [y], |x, [y]| x + y);
+    lanes::update(x, y, |x, y| x + y);
 }
 
 /// Layer normalisation of n vectors: (x - mean) / sqrt(variance + eps) weight + bias.
@@ -335,7 +335,7 @@ pub fn layer_norm(x: &[f32], (weight, bias): (&[f32], &[f32]), eps: f32, out: &m
         let mean = math::sum(x) / width as f32;
         let variance = math::sum_squares(x, mean) / width as f32;
         let (mean, scale) = (Lanes::splat(mean), Lanes::splat(1.0 / math::sqrt(variance + eps)));
-        lanes::update(out, [x, weight], |_, [x, weight]| (x - mean) * scale * weight);
+        lanes::update2(out, [x, weight], |_, [x, weight]| (x - mean) * scale * weight);
         add(out, bias);
     }
 }

@@ -270,7 +270,7 @@ fn largest(x: &[f32]) -> Result<(), &'static str> {
 fn of_two(x: &[f32], n: usize) -> Result<(), &'static str> {
     let mut got = [0.25; 40];
     let y = x.get(..n).ok_or("too long")?;
-    lanes::update(&mut got, [y, x], |a, [b, c]| a + b * c);
+    lanes::update2(&mut got, [y, x], |a, [b, c]| a + b * c);
     for (i, got) in got.iter().enumerate() {
         let want = x.get(i).filter(|_| i < n).map_or(0.25, |x| 0.25 + x * x);
         if got.to_bits() != want.to_bits() && !(got.is_nan() && want.is_nan()) {

@@ -49,10 +49,10 @@ pub(super) fn lstm(
     fns.candidate.apply(candidate);
     fns.recurrent.apply(output);
     let (input, forget) = cut(input_forget, n)?;
-    lanes::update(c, [forget, input, candidate], |c, [f, i, n]| f * c + i * n);
+    lanes::update3(c, [forget, input, candidate], |c, [f, i, n]| f * c + i * n);
     slices::copy(candidate, c);
     fns.candidate.apply(candidate);
-    lanes::update(h, [output, candidate], |_, [o, bounded]| o * bounded);
+    lanes::update2(h, [output, candidate], |_, [o, bounded]| o * bounded);
     Ok(())
 }
 
@@ -66,7 +66,7 @@ pub(super) fn gru_gates(fns: Functions, g: &mut [f32], u: &[f32], n: usize) -> R
 
 /// r h, of which a GRU that resets before makes its candidate.
 pub(super) fn gru_reset(g: &[f32], h: &[f32], out: &mut [f32]) {
-    lanes::update(out, [g, h], |_, [r, h]| r * h);
+    lanes::update2(out, [g, h], |_, [r, h]| r * h);
 }
 
 /// h = (1 - z) n + z h, with n = f(g + r u), or n = f(g + u) if `u` was made of
@@ -83,12 +83,12 @@ pub(super) fn gru(
     let (reset, update) = cut(gates, n)?;
     let u = u.get(2 * n..).ok_or(Error::Internal)?;
     if reset_after {
-        lanes::update(candidate, [reset, u], |g, [r, u]| g + r * u);
+        lanes::update2(candidate, [reset, u], |g, [r, u]| g + r * u);
     } else {
         add(candidate, u);
     }
     fns.candidate.apply(candidate);
-    lanes::update(h, [update, candidate], |h, [z, n]| (Lanes::splat(1.0) - z) * n + z * h);
+    lanes::update2(h, [update, candidate], |h, [z, n]| (Lanes::splat(1.0) - z) * n + z * h);
     Ok(())
 }
 
