@@ -15,7 +15,7 @@
 #![forbid(unsafe_code)]
 
 use crate::arena::Reserve;
-use crate::error::{Error, Result};
+use crate::error::{Checked, Impossible};
 use crate::kernels::{self, Acts, Isa, Weights};
 use crate::lanes::Real;
 use crate::math;
@@ -98,9 +98,9 @@ impl Shape {
         start: usize,
         n_groups: usize,
         (width, k): (usize, usize),
-    ) -> Result<Weights<'c>> {
-        let data = cache.get(start..).ok_or(Error::Internal)?;
-        let data = bytemuck::try_cast_slice(data).map_err(|_| Error::Internal)?;
+    ) -> Checked<Weights<'c>> {
+        let data = cache.get(start..).ok_or(Impossible)?;
+        let data = bytemuck::try_cast_slice(data).map_err(|_| Impossible)?;
         let dtype = if self.half { DType::F16 } else { DType::F32 };
         let stride = self.words(width) * GROUP * size_of::<u32>();
         Ok(Weights { dtype, data, n_groups, stride, k })
@@ -154,8 +154,8 @@ impl<'a> Cache<'a> {
     /// Stores position `pos` of a layer; `k` and `v` are (n_head, head_dim).
     ///
     /// # Errors
-    /// [`Error::Internal`] if there is no such position.
-    pub fn store(&mut self, layer: usize, pos: usize, k: &[f32], v: &[f32]) -> Result<()> {
+    /// [`Impossible`] if there is no such position.
+    pub fn store(&mut self, layer: usize, pos: usize, k: &[f32], v: &[f32]) -> Checked<()> {
         let shape = self.shape;
         let Shape { n_head, head_dim, n_ctx, .. } = shape;
         let heads = k.chunks_exact(head_dim.max(1)).zip(v.chunks_exact(head_dim.max(1)));
@@ -164,11 +164,11 @@ impl<'a> Cache<'a> {
             // The position's row of its group of keys, and its column of each group of values.
             let k_at = head * shape.keys() + pos / GROUP * GROUP * shape.words(head_dim);
             let v_at = head * shape.values();
-            let group = self.k.get_mut(k_at..).ok_or(Error::Internal)?;
+            let group = self.k.get_mut(k_at..).ok_or(Impossible)?;
             for (d, &k) in k.iter().enumerate() {
                 shape.put(group, (pos % GROUP, d), k);
             }
-            let groups = self.v.get_mut(v_at..).ok_or(Error::Internal)?;
+            let groups = self.v.get_mut(v_at..).ok_or(Impossible)?;
             let size = (GROUP * shape.words(n_ctx)).max(1);
             for (group, v) in groups.chunks_mut(size).zip(v.chunks(GROUP)) {
                 for (row, &v) in v.iter().enumerate() {
@@ -183,7 +183,7 @@ impl<'a> Cache<'a> {
     /// positions of one head.
     ///
     /// # Errors
-    /// [`Error::Internal`] if the sizes do not agree.
+    /// [`Impossible`] if the sizes do not agree.
     pub fn attend(
         &self,
         isa: Isa,
@@ -192,24 +192,24 @@ impl<'a> Cache<'a> {
         n: usize,
         scratch: &mut Scratch<'_>,
         out: &mut [f32],
-    ) -> Result<()> {
+    ) -> Checked<()> {
         let shape = self.shape;
         let Shape { n_head, head_dim, n_ctx, .. } = shape;
         let index = layer * n_head + head;
         let groups = n.div_ceil(GROUP);
         let keys = shape.packed(self.k, index * shape.keys(), groups, (head_dim, head_dim))?;
         kernels::matmul(isa, keys, floats(q), 1, scratch.scores, 0)?;
-        let scores = scratch.scores.get_mut(..n).ok_or(Error::Internal)?;
+        let scores = scratch.scores.get_mut(..n).ok_or(Impossible)?;
         tensor::softmax(scores, 1.0 / math::sqrt(head_dim as f32));
         // F16 is multiplied in pairs: behind an odd number of positions it is 0 times
         // 0, or times the next of the batch, which is finite.
         let n_cols = if shape.half { n.next_multiple_of(2) } else { n };
-        let rest = scratch.scores.get_mut(n..n_cols).ok_or(Error::Internal)?;
+        let rest = scratch.scores.get_mut(n..n_cols).ok_or(Impossible)?;
         rest.iter_mut().for_each(|score| *score = 0.0);
         let groups = head_dim.div_ceil(GROUP);
         let values = shape.packed(self.v, index * shape.values(), groups, (n_ctx, n_cols))?;
         kernels::matmul(isa, values, floats(scratch.scores), 1, scratch.mixed, 0)?;
-        let mixed = scratch.mixed.get(..out.len()).ok_or(Error::Internal)?;
+        let mixed = scratch.mixed.get(..out.len()).ok_or(Impossible)?;
         slices::copy(out, mixed);
         Ok(())
     }

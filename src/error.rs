@@ -9,6 +9,29 @@ use core::fmt;
 /// The result of everything fallible in this crate.
 pub type Result<T> = core::result::Result<T, Error>;
 
+/// Sizes inside the engine that do not agree: what this crate takes for
+/// impossible. It takes no room, so that a result of what cannot fail otherwise
+/// is handed up in a register; a caller gets [`Error::Internal`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Impossible;
+
+/// The result of what fails only by a mistake in this crate.
+pub type Checked<T> = core::result::Result<T, Impossible>;
+
+impl fmt::Display for Impossible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Error::from(*self).fmt(f)
+    }
+}
+
+impl core::error::Error for Impossible {}
+
+impl From<Impossible> for Error {
+    fn from(_: Impossible) -> Self {
+        Self::Internal
+    }
+}
+
 /// A word in an error: a thin pointer, so that an error fits two machine words
 /// on a 32-bit target and is handed up in registers.
 pub type Word = &'static &'static str;

@@ -287,7 +287,8 @@ pub fn update3(x: &mut [f32], [a, b, c]: [&[f32]; 3], f: impl Fn(Lanes, [Lanes; 
         at += N_LANES;
     }
     // What is less than a chunk, number by number.
-    while let (Some(x), Some(a), Some(b), Some(c)) = (x.get_mut(at), a.get(at), b.get(at), c.get(at))
+    while let (Some(x), Some(a), Some(b), Some(c)) =
+        (x.get_mut(at), a.get(at), b.get(at), c.get(at))
     {
         let all = [Lanes::splat(*a), Lanes::splat(*b), Lanes::splat(*c)];
         let [first, ..]: [f32; N_LANES] = bytemuck::cast(f(Lanes::splat(*x), all));

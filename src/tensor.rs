@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::arena::Reserve;
-use crate::error::{Error, Result};
+use crate::error::{Checked, Error, Impossible, Result};
 use crate::gguf::TensorInfo;
 use crate::kernels::{self, Acts, BLOCK, Isa, Quant, Weights};
 use crate::lanes::{self, Lanes, Real};
@@ -64,19 +64,19 @@ impl Slot {
         DType::from_ggml(self.dtype)
     }
 
-    fn bytes<'a>(&self, file: &'a [u8]) -> Result<&'a [u8]> {
+    fn bytes<'a>(&self, file: &'a [u8]) -> Checked<&'a [u8]> {
         let end = self.offset.saturating_add(self.size);
-        file.get(self.offset..end).ok_or(Error::Internal)
+        file.get(self.offset..end).ok_or(Impossible)
     }
 
     /// The tensor as a packed matrix.
     ///
     /// # Errors
-    /// [`Error::Internal`] if it is absent.
-    pub fn matrix<'a>(&self, file: &'a [u8]) -> Result<Matrix<'a>> {
-        let dtype = self.dtype().ok_or(Error::Internal)?;
+    /// [`Impossible`] if it is absent.
+    pub fn matrix<'a>(&self, file: &'a [u8]) -> Checked<Matrix<'a>> {
+        let dtype = self.dtype().ok_or(Impossible)?;
         let (rows, cols) = (self.rows as usize, self.cols as usize);
-        let row_bytes = dtype.row_bytes(cols).filter(|&n| n > 0).ok_or(Error::Internal)?;
+        let row_bytes = dtype.row_bytes(cols).filter(|&n| n > 0).ok_or(Impossible)?;
         let n_groups = if packable(dtype, cols) { rows / GROUP } else { 0 };
         Ok(Matrix { dtype, rows, cols, row_bytes, n_groups, data: self.bytes(file)? })
     }
@@ -84,12 +84,12 @@ impl Slot {
     /// The tensor as a vector of numbers; empty if it is absent.
     ///
     /// # Errors
-    /// [`Error::Misaligned`] if the file does not lie at a multiple of 8 bytes.
-    pub fn vector<'a>(&self, file: &'a [u8]) -> Result<&'a [f32]> {
+    /// [`Impossible`] if the file does not lie at a multiple of 8 bytes.
+    pub fn vector<'a>(&self, file: &'a [u8]) -> Checked<&'a [f32]> {
         if !self.is_some() {
             return Ok(&[]);
         }
-        bytemuck::try_cast_slice(self.bytes(file)?).map_err(|_| Error::Misaligned)
+        bytemuck::try_cast_slice(self.bytes(file)?).map_err(|_| Impossible)
     }
 }
 
@@ -121,23 +121,23 @@ impl Matrix<'_> {
     /// Row `row` as numbers, for an embedding.
     ///
     /// # Errors
-    /// [`Error::Internal`] if there is no such row or `out` is not `cols` long.
-    pub fn read_row(&self, row: usize, out: &mut [f32]) -> Result<()> {
+    /// [`Impossible`] if there is no such row or `out` is not `cols` long.
+    pub fn read_row(&self, row: usize, out: &mut [f32]) -> Checked<()> {
         if out.len() != self.cols || row >= self.rows {
-            return Err(Error::Internal);
+            return Err(Impossible);
         }
         let group = row / GROUP;
         if group < self.n_groups {
             let size = self.row_bytes * GROUP;
-            let bytes = self.data.get(group * size..(group + 1) * size).ok_or(Error::Internal)?;
-            return dequantize_packed_row(self.dtype, bytes, row % GROUP, out);
+            let bytes = self.data.get(group * size..(group + 1) * size).ok_or(Impossible)?;
+            return dequantize_packed_row(self.dtype, bytes, row % GROUP, out).or(Err(Impossible));
         }
-        dequantize_row(self.dtype, self.plain_row(row)?, out)
+        dequantize_row(self.dtype, self.plain_row(row)?, out).or(Err(Impossible))
     }
 
-    fn plain_row(&self, row: usize) -> Result<&[u8]> {
+    fn plain_row(&self, row: usize) -> Checked<&[u8]> {
         let start = row * self.row_bytes;
-        self.data.get(start..start + self.row_bytes).ok_or(Error::Internal)
+        self.data.get(start..start + self.row_bytes).ok_or(Impossible)
     }
 }
 
@@ -205,13 +205,13 @@ impl ActsBuffer<'_> {
     /// all its rows.
     ///
     /// # Errors
-    /// [`Error::Internal`] if there is no room.
-    pub fn prepare(&mut self, matrix: &Matrix<'_>, x: &[f32]) -> Result<()> {
+    /// [`Impossible`] if there is no room.
+    pub fn prepare(&mut self, matrix: &Matrix<'_>, x: &[f32]) -> Checked<()> {
         if matrix.dtype.is_quantized() {
             let blocks = x.len() / BLOCK;
-            let q = self.q.get_mut(..x.len()).ok_or(Error::Internal)?;
-            let d = self.d.get_mut(..blocks).ok_or(Error::Internal)?;
-            let s = self.s.get_mut(..blocks).ok_or(Error::Internal)?;
+            let q = self.q.get_mut(..x.len()).ok_or(Impossible)?;
+            let d = self.d.get_mut(..blocks).ok_or(Impossible)?;
+            let s = self.s.get_mut(..blocks).ok_or(Impossible)?;
             kernels::quantize(matrix.dtype, x, q, d, s);
         }
         Ok(())
@@ -220,6 +220,9 @@ impl ActsBuffer<'_> {
     /// The prepared vectors, beside the numbers they were made from.
     #[must_use]
     pub fn acts<'b>(&'b self, x: &'b [f32]) -> Acts<'b> {
+        if !cfg!(feature = "quant") {
+            return Acts { f: x, ..Acts::default() };
+        }
         Acts { f: x, q: self.q, d: self.d, s: self.s }
     }
 }
@@ -228,7 +231,7 @@ impl ActsBuffer<'_> {
 /// the matrix takes, and stay in `acts` until the last row is done.
 ///
 /// # Errors
-/// [`Error::Internal`] if the sizes do not agree.
+/// [`Impossible`] if the sizes do not agree.
 #[inline(never)]
 pub fn product(
     isa: Isa,
@@ -238,7 +241,7 @@ pub fn product(
     y: &mut [f32],
     at: &mut u32,
     budget: &mut Budget,
-) -> Result<bool> {
+) -> Checked<bool> {
     if *at == 0 {
         acts.prepare(&w, x)?;
     }
@@ -250,7 +253,7 @@ pub fn product(
 /// the last row is done.
 ///
 /// # Errors
-/// [`Error::Internal`] if the sizes do not agree.
+/// [`Impossible`] if the sizes do not agree.
 pub fn linear(
     isa: Isa,
     (w, bias): (&Matrix<'_>, &[f32]),
@@ -258,13 +261,13 @@ pub fn linear(
     y: &mut [f32],
     at: &mut u32,
     budget: &mut Budget,
-) -> Result<bool> {
+) -> Checked<bool> {
     while (*at as usize) < w.rows {
         if budget.is_spent() {
             return Ok(false);
         }
         let first = *at as usize;
-        let y_from = y.get_mut(first..).ok_or(Error::Internal)?;
+        let y_from = y.get_mut(first..).ok_or(Impossible)?;
         let done = if first / GROUP < w.n_groups {
             packed_rows(isa, w, (x, n), y_from, first / GROUP, budget)?
         } else {
@@ -284,11 +287,11 @@ fn packed_rows(
     y: &mut [f32],
     group: usize,
     budget: &Budget,
-) -> Result<usize> {
+) -> Checked<usize> {
     let each = GROUP as u64 * w.cols as u64 * n as u64;
     let n_groups = budget.pieces(each, w.n_groups - group);
     let stride = w.row_bytes * GROUP;
-    let data = w.data.get(group * stride..).ok_or(Error::Internal)?;
+    let data = w.data.get(group * stride..).ok_or(Impossible)?;
     let weights = Weights { dtype: w.dtype, data, n_groups, stride, k: w.cols };
     kernels::matmul(isa, weights, x, n, y, w.rows)?;
     Ok(n_groups * GROUP)
@@ -300,12 +303,12 @@ fn plain_rows(
     y: &mut [f32],
     first: usize,
     budget: &Budget,
-) -> Result<usize> {
+) -> Checked<usize> {
     let n_rows = budget.pieces(w.cols as u64 * n as u64, w.rows - first);
     for r in 0..n_rows {
         let row = w.plain_row(first + r)?;
         for t in 0..n {
-            let y = y.get_mut(t * w.rows + r).ok_or(Error::Internal)?;
+            let y = y.get_mut(t * w.rows + r).ok_or(Impossible)?;
             *y = kernels::row(w.dtype, row, x.vector(t, w.cols));
         }
     }

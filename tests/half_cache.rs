@@ -18,6 +18,7 @@ const HALF: SessionParams = SessionParams {
     embedding: false,
     attention: false,
     half_cache: true,
+    low_memory: false,
 };
 const IDS: [u32; 9] = [3, 1, 4, 1, 5, 9, 2, 6, 5];
 

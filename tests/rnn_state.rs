@@ -122,9 +122,14 @@ fn work_can_be_stopped_anywhere() {
             let batch = Batch { input, n, from: 0, logits: false };
             let run = |budget: &dyn Fn() -> Budget| {
                 let mut count = Reserve::count();
-                State::lay(&mut count, &config, n, 0);
+                State::lay(&mut count, &config, n, (0, config.n_table));
                 let mut mem = Aligned::zeroed(count.finish().unwrap());
-                let mut state = State::lay(&mut Reserve::carve(mem.bytes_mut()), &config, n, 0);
+                let mut state = State::lay(
+                    &mut Reserve::carve(mem.bytes_mut()),
+                    &config,
+                    n,
+                    (0, config.n_table),
+                );
                 net.reset(&mut state);
                 let (mut out, mut cursor) = (vec![0.0; n * config.n_output], Cursor::default());
                 let mut calls = 1;

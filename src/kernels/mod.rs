@@ -26,7 +26,7 @@ mod x86_64;
 
 pub use acts::{Acts, BLOCK, Quant, quantize};
 
-use crate::error::{Error, Result};
+use crate::error::{Checked, Impossible};
 use crate::quant::{DType, GROUP};
 
 /// An instruction set that this machine can run.
@@ -167,7 +167,7 @@ impl Product<'_, '_> {
 /// results begin at `y[t * y_stride]`.
 ///
 /// # Errors
-/// [`Error::Internal`] if the sizes do not agree.
+/// [`Impossible`] if the sizes do not agree.
 pub fn matmul(
     isa: Isa,
     w: Weights<'_>,
@@ -175,12 +175,12 @@ pub fn matmul(
     n: usize,
     y: &mut [f32],
     y_stride: usize,
-) -> Result<()> {
+) -> Checked<()> {
     if w.n_groups == 0 || n == 0 {
         return Ok(());
     }
     let mut product = Product { w, x, n, y, y_stride };
-    product.check().ok_or(Error::Internal)?;
+    product.check().ok_or(Impossible)?;
     let p = &mut product;
     // A shipped wasm module is built for one set: saying so here leaves the other out.
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128", not(feature = "_check")))]

@@ -13,7 +13,7 @@
 use super::{Batch, Cursor, Keys, pool};
 use crate::arena::Reserve;
 use crate::attention::{self, Cache, Shape};
-use crate::error::{Error, Flaw, NO_LAYER, Result};
+use crate::error::{Checked, Error, Flaw, Impossible, NO_LAYER, Result};
 use crate::gguf::Gguf;
 use crate::kernels::Isa;
 use crate::quant::DType;
@@ -176,13 +176,13 @@ impl<'a> Gpt2<'a> {
         &self.config
     }
 
-    fn slot(&self, layer: usize, tensor: usize) -> Result<&'a Slot> {
-        self.slots.get(index(&self.config, layer, tensor)).ok_or(Error::Internal)
+    fn slot(&self, layer: usize, tensor: usize) -> Checked<&'a Slot> {
+        self.slots.get(index(&self.config, layer, tensor)).ok_or(Impossible)
     }
 
     /// A matrix; without a head of its own the model has the token embedding for one.
     #[inline(never)]
-    fn matrix(&self, layer: usize, tensor: usize) -> Result<Matrix<'a>> {
+    fn matrix(&self, layer: usize, tensor: usize) -> Checked<Matrix<'a>> {
         let mut slot = self.slot(layer, tensor)?;
         if !slot.is_some() {
             slot = self.slot(0, TOKEN_EMBD)?;
@@ -191,7 +191,7 @@ impl<'a> Gpt2<'a> {
     }
 
     #[inline(never)]
-    fn vector(&self, layer: usize, tensor: usize) -> Result<&'a [f32]> {
+    fn vector(&self, layer: usize, tensor: usize) -> Checked<&'a [f32]> {
         self.slot(layer, tensor)?.vector(self.file)
     }
 
@@ -378,7 +378,7 @@ impl<'a> Gpt2<'a> {
     /// `batch.logits_from` on.
     ///
     /// # Errors
-    /// [`Error::Internal`] if the sizes do not agree.
+    /// [`Impossible`] if the sizes do not agree.
     pub fn forward(
         &self,
         isa: Isa,
@@ -386,7 +386,7 @@ impl<'a> Gpt2<'a> {
         batch: Batch<'_>,
         (cursor, budget): (&mut Cursor, &mut Budget),
         logits: &mut [f32],
-    ) -> Result<bool> {
+    ) -> Checked<bool> {
         while Stage::of(cursor) != Stage::Done {
             if budget.is_spent() || !self.stage(isa, state, batch, (cursor, budget), logits)? {
                 return Ok(false);
@@ -399,7 +399,7 @@ impl<'a> Gpt2<'a> {
     }
 
     /// The last layer's outputs behind the last norm are what an embedding is made of.
-    fn pool(&self, s: &mut State<'_>, n: usize) -> Result<()> {
+    fn pool(&self, s: &mut State<'_>, n: usize) -> Checked<()> {
         let n_embd = self.config.n_embd;
         let h = first(s.h, n, n_embd)?;
         self.norm(0, OUTPUT, s.x, h)?;
@@ -409,7 +409,7 @@ impl<'a> Gpt2<'a> {
 
     /// out = norm(x), with the norm that stands before a matrix in the table.
     #[inline(never)]
-    fn norm(&self, layer: usize, tensor: usize, x: &[f32], out: &mut [f32]) -> Result<()> {
+    fn norm(&self, layer: usize, tensor: usize, x: &[f32], out: &mut [f32]) -> Checked<()> {
         let norm = (self.vector(layer, tensor - 2)?, self.vector(layer, tensor - 1)?);
         tensor::layer_norm(x, norm, self.config.eps, out);
         Ok(())
@@ -419,7 +419,7 @@ impl<'a> Gpt2<'a> {
     /// which is what is returned.
     ///
     /// # Errors
-    /// [`Error::Internal`] if the sizes do not agree.
+    /// [`Impossible`] if the sizes do not agree.
     pub fn stage(
         &self,
         isa: Isa,
@@ -427,7 +427,7 @@ impl<'a> Gpt2<'a> {
         batch: Batch<'_>,
         (cursor, budget): (&mut Cursor, &mut Budget),
         logits: &mut [f32],
-    ) -> Result<bool> {
+    ) -> Checked<bool> {
         let stage = Stage::of(cursor);
         let layer = cursor.layer as usize;
         let mut run = Run { isa, model: self, batch, layer, at: &mut cursor.at, budget };
@@ -451,13 +451,13 @@ impl<'a> Gpt2<'a> {
 }
 
 /// The first n vectors of `width` numbers.
-fn first(all: &mut [f32], n: usize, width: usize) -> Result<&mut [f32]> {
-    all.get_mut(..n * width).ok_or(Error::Internal)
+fn first(all: &mut [f32], n: usize, width: usize) -> Checked<&mut [f32]> {
+    all.get_mut(..n * width).ok_or(Impossible)
 }
 
 impl Run<'_, '_> {
     /// x = embedding of the token + embedding of the position
-    fn embed(&mut self, s: &mut State<'_>) -> Result<bool> {
+    fn embed(&mut self, s: &mut State<'_>) -> Checked<bool> {
         let width = self.model.config.n_embd.max(1);
         let tokens = self.model.matrix(0, TOKEN_EMBD)?;
         let positions = self.model.matrix(0, POSITION_EMBD)?;
@@ -479,7 +479,7 @@ impl Run<'_, '_> {
     /// Down    x += ff W + b
     /// Head    logits = norm(x) W + b, for the tokens that are asked for
     /// ```
-    fn product(&mut self, stage: Stage, s: &mut State<'_>, logits: &mut [f32]) -> Result<bool> {
+    fn product(&mut self, stage: Stage, s: &mut State<'_>, logits: &mut [f32]) -> Checked<bool> {
         let Config { n_embd, n_ff, activation, .. } = self.model.config;
         let (layer, n_ids) = (self.layer, self.batch.ids.len());
         let from = if stage == Stage::Head { self.batch.logits_from.min(n_ids) } else { 0 };
@@ -496,7 +496,7 @@ impl Run<'_, '_> {
         let bias = self.model.vector(layer, tensor + 1)?;
         let input = first(input, n, w.cols())?;
         if norm && *self.at == 0 {
-            let x = s.x.get(from * n_embd..).ok_or(Error::Internal)?;
+            let x = s.x.get(from * n_embd..).ok_or(Impossible)?;
             self.model.norm(layer, tensor, x, input)?;
         }
         let input = (&*input, n);
@@ -512,14 +512,14 @@ impl Run<'_, '_> {
     }
 
     /// att = softmax(q K^T) V, head by head, token by token
-    fn attend(&mut self, s: &mut State<'_>) -> Result<bool> {
+    fn attend(&mut self, s: &mut State<'_>) -> Checked<bool> {
         let Config { n_embd, n_head, head_dim, .. } = self.model.config;
         let n_head = n_head.max(1);
         let rows = s.qkv.chunks_exact((3 * n_embd).max(1)).take(self.batch.ids.len());
         if *self.at == 0 {
             for (i, row) in rows.enumerate() {
                 let kv = row.get(n_embd..).and_then(|kv| kv.split_at_checked(n_embd));
-                let (k, v) = kv.ok_or(Error::Internal)?;
+                let (k, v) = kv.ok_or(Impossible)?;
                 s.cache.store(self.layer, self.batch.pos + i, k, v)?;
             }
         }
@@ -531,7 +531,7 @@ impl Run<'_, '_> {
             let start = head * head_dim;
             let q = s.qkv.get(i * 3 * n_embd + start..).and_then(|q| q.get(..head_dim));
             let out = s.att.get_mut(i * n_embd + start..).and_then(|o| o.get_mut(..head_dim));
-            let (q, out) = q.zip(out).ok_or(Error::Internal)?;
+            let (q, out) = q.zip(out).ok_or(Impossible)?;
             let n_pos = self.batch.pos + i + 1;
             s.cache.attend(self.isa, (self.layer, head), q, n_pos, &mut s.scratch, out)?;
             if i + 1 == self.batch.ids.len() {

@@ -423,7 +423,7 @@ impl<'a> Model<'a> {
         match (&self.net, state) {
             #[cfg(feature = "gpt2")]
             (Net::Gpt2(net), State::Gpt2(state)) => {
-                net.forward(self.isa, state, batch, progress, logits)
+                Ok(net.forward(self.isa, state, batch, progress, logits)?)
             }
             #[cfg(feature = "rnn")]
             (Net::Rnn(net), State::Rnn(state)) => {
@@ -433,7 +433,7 @@ impl<'a> Model<'a> {
                 }
                 let (n, from) = (batch.ids.len(), batch.logits_from);
                 let batch = rnn::Batch { input: rnn::Input::Ids(batch.ids), n, from, logits: true };
-                net.forward(self.isa, state, batch, progress, logits)
+                Ok(net.forward(self.isa, state, batch, progress, logits)?)
             }
             #[cfg(all(feature = "gpt2", feature = "rnn"))]
             _ => Err(Error::Internal),

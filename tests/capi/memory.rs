@@ -116,7 +116,7 @@ fn parameters_out_of_range_are_refused() {
     };
     assert_eq!(query(|p| p.n_ctx = 97), PAGELM_ERROR_BAD_PARAM);
     assert_eq!(query(|p| p.n_ctx = u32::MAX), PAGELM_ERROR_BAD_PARAM);
-    assert_eq!(query(|p| p.flags = 16), PAGELM_ERROR_BAD_PARAM);
+    assert_eq!(query(|p| p.flags = 32), PAGELM_ERROR_BAD_PARAM);
     assert_eq!(query(|p| p.when_full = 2), PAGELM_ERROR_BAD_PARAM);
     assert_eq!(query(|p| p.n_ctx = 96), PAGELM_OK);
 }

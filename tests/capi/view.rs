@@ -77,7 +77,7 @@ fn nothing_is_kept_unasked() {
     assert_eq!(unsafe { pagelm_session_eval(live.session, 0) }, PAGELM_OK);
     assert_eq!(embedding(live.session, PAGELM_POOL_MEAN), Err(PAGELM_ERROR_UNSUPPORTED));
     assert_eq!(attention(live.session, 0, 0), Err(PAGELM_ERROR_UNSUPPORTED));
-    let (mut size, params) = (0, asking(8));
+    let (mut size, params) = (0, asking(32));
     let status = unsafe { pagelm_session_mem_size(loaded.model, &params, &mut size) };
     assert_eq!((status, size), (PAGELM_ERROR_BAD_PARAM, 0), "an unknown flag");
     let sizes =

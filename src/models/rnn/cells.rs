@@ -8,7 +8,7 @@
 //! grows by at most one a step.
 #![forbid(unsafe_code)]
 
-use crate::error::{Error, Result};
+use crate::error::{Checked, Impossible};
 use crate::lanes::{self, Lanes, Real};
 use crate::slices;
 use crate::tensor::{Activation, add};
@@ -23,8 +23,8 @@ pub(super) struct Functions {
 }
 
 /// Cuts a slice in two; the first part is `n` long.
-fn cut(x: &mut [f32], n: usize) -> Result<(&mut [f32], &mut [f32])> {
-    x.split_at_mut_checked(n).ok_or(Error::Internal)
+fn cut(x: &mut [f32], n: usize) -> Checked<(&mut [f32], &mut [f32])> {
+    x.split_at_mut_checked(n).ok_or(Impossible)
 }
 
 /// h = f(g + u)
@@ -40,7 +40,7 @@ pub(super) fn lstm(
     g: &mut [f32],
     u: &[f32],
     (h, c): (&mut [f32], &mut [f32]),
-) -> Result<()> {
+) -> Checked<()> {
     let n = h.len();
     add(g, u);
     let (input_forget, rest) = cut(g, 2 * n)?;
@@ -57,7 +57,7 @@ pub(super) fn lstm(
 }
 
 /// r, z = s(g + u), in `g`.
-pub(super) fn gru_gates(fns: Functions, g: &mut [f32], u: &[f32], n: usize) -> Result<()> {
+pub(super) fn gru_gates(fns: Functions, g: &mut [f32], u: &[f32], n: usize) -> Checked<()> {
     let (gates, _) = cut(g, 2 * n)?;
     add(gates, u);
     fns.recurrent.apply(gates);
@@ -77,11 +77,11 @@ pub(super) fn gru(
     g: &mut [f32],
     u: &[f32],
     h: &mut [f32],
-) -> Result<()> {
+) -> Checked<()> {
     let n = h.len();
     let (gates, candidate) = cut(g, 2 * n)?;
     let (reset, update) = cut(gates, n)?;
-    let u = u.get(2 * n..).ok_or(Error::Internal)?;
+    let u = u.get(2 * n..).ok_or(Impossible)?;
     if reset_after {
         lanes::update2(candidate, [reset, u], |g, [r, u]| g + r * u);
     } else {

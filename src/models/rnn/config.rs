@@ -3,7 +3,7 @@
 
 use super::tensors::{AFTER, BEFORE, parts};
 use crate::error::{Error, NO_LAYER, Result, Word};
-use crate::gguf::{Array, Gguf, Value, one_of};
+use crate::gguf::{Array, Gguf, one_of};
 use crate::models::{Keys, Whole};
 use crate::tensor::Activation;
 
@@ -138,14 +138,14 @@ impl Config {
         if config.flatten > 0 && config.n_dense == 0 {
             keys.fail(Error::BadValue { key: &"flatten_steps" });
         }
-        keys.failed?;
-        config.read_shapes(gguf)?;
+        config.read_shapes(gguf, keys);
         if is_vectors {
             config.n_vocab = 0;
         } else if config.n_vocab == 0 {
-            return Err(Error::MissingTensor { name: &"token_embd.weight", layer: NO_LAYER });
+            keys.fail(Error::MissingTensor { name: &"token_embd.weight", layer: NO_LAYER });
         }
-        config.read_layers(keys)?;
+        config.read_layers(keys);
+        keys.failed?;
         if config.n_dense == 0 {
             (config.n_output, config.tied) = (config.n_hidden, false);
         } else if config.tied {
@@ -157,10 +157,12 @@ impl Config {
     }
 
     /// Walks the tensors, for the widths of the embedding and of the dense layers.
-    fn read_shapes(&mut self, gguf: &Gguf<'_>) -> Result<()> {
+    fn read_shapes(&mut self, gguf: &Gguf<'_>, keys: &mut Keys<'_, '_>) {
         self.n_hidden = self.n_input;
         for info in gguf.tensors() {
-            u32::try_from(info.rows).map_err(|_| Error::TooLarge)?;
+            if u32::try_from(info.rows).is_err() {
+                keys.fail(Error::TooLarge);
+            }
             if one_of(info.name, &["token_embd.weight"]).is_some() {
                 self.n_vocab = info.rows;
             }
@@ -179,14 +181,13 @@ impl Config {
                 self.widest = self.widest.max(info.rows);
             }
         }
-        Ok(())
     }
 
     /// Walks the layers, for what their widths add up to.
-    fn read_layers(&mut self, keys: &Keys<'_, '_>) -> Result<()> {
-        let layers = Layers::read(keys, self.n_layer)?;
+    fn read_layers(&mut self, keys: &mut Keys<'_, '_>) {
+        let layers = Layers::read(keys, self.n_layer);
         for layer in 0..self.n_layer {
-            let (hidden, n_ways) = layers.get(layer)?;
+            let (hidden, n_ways) = layers.get(layer, keys);
             self.n_hidden = hidden * n_ways;
             if layer == 0 && n_ways == 1 && self.n_vocab <= self.n_input {
                 self.n_table = self.n_vocab.saturating_mul(1 + hidden * self.cell.n_gates());
@@ -196,7 +197,6 @@ impl Config {
             self.widest = self.widest.max(self.n_hidden);
             self.bidirectional |= n_ways == 2;
         }
-        Ok(())
     }
 
     /// Whether a sequence has to be given at once.
@@ -285,64 +285,67 @@ fn activation(keys: &mut Keys<'_, '_>, key: Word, absent: Activation) -> Activat
     place.map_or(absent, function)
 }
 
-/// An array that, if it is there, has `n` elements.
-fn array<'a>(keys: &Keys<'_, 'a>, key: Word, n: usize) -> Result<Option<Array<'a>>> {
-    let array = keys.get(key).map(|value| value.as_array());
-    match array {
-        Some(Some(array)) if array.len() == n => Ok(Some(array)),
-        Some(_) => Err(Error::BadValue { key }),
-        None => Ok(None),
-    }
-}
-
-/// An element of an array that may not be there.
+/// An array of a value for each of `n` layers; empty if it is not there.
 #[inline(never)]
-fn item<'a>(array: &Option<Array<'a>>, i: usize) -> Option<Value<'a>> {
-    array.as_ref()?.iter().nth(i)
+fn array<'a>(keys: &mut Keys<'_, 'a>, key: Word, n: usize) -> Array<'a> {
+    let Some(value) = keys.get(key) else { return Array::default() };
+    let array = value.as_array().unwrap_or_default();
+    if array.len() != n {
+        keys.fail(Error::BadValue { key });
+    }
+    array
 }
 
 /// What the metadata says of each recurrent layer.
 pub(super) struct Layers<'a> {
-    widths: Option<Array<'a>>,
-    both: Option<Array<'a>>,
+    widths: Array<'a>,
+    both: Array<'a>,
 }
 
 impl<'a> Layers<'a> {
-    pub fn read(keys: &Keys<'_, 'a>, n: usize) -> Result<Self> {
-        let widths = array(keys, &"hidden_lengths", n)?;
-        if widths.is_none() && n > 0 {
-            return Err(Error::MissingKey { key: &"hidden_lengths" });
+    pub fn read(keys: &mut Keys<'_, 'a>, n: usize) -> Self {
+        let widths = array(keys, &"hidden_lengths", n);
+        if widths.is_empty() && n > 0 {
+            keys.fail(Error::MissingKey { key: &"hidden_lengths" });
         }
-        Ok(Self { widths, both: array(keys, &"bidirectional", n)? })
+        Self { widths, both: array(keys, &"bidirectional", n) }
     }
 
-    /// A layer's width and number of directions.
+    /// A layer's width and number of directions; 0 and 1 after a failure.
     #[inline(never)]
-    pub fn get(&self, layer: usize) -> Result<(usize, usize)> {
+    pub fn get(&self, layer: usize, keys: &mut Keys<'_, '_>) -> (usize, usize) {
         const MAX: u64 = 1 << 24;
-        let width = item(&self.widths, layer).and_then(|value| value.as_u64());
-        let width = width.filter(|n| (1..=MAX).contains(n));
-        let both = item(&self.both, layer).map_or(Some(false), |value| value.as_bool());
-        let width = width.ok_or(Error::BadValue { key: &"hidden_lengths" })?;
-        let both = both.ok_or(Error::BadValue { key: &"bidirectional" })?;
-        Ok((width as usize, 1 + usize::from(both)))
+        let width = self.widths.iter().nth(layer).and_then(|value| value.as_u64());
+        let width = width.filter(|n| (1..=MAX).contains(n)).unwrap_or_default();
+        if width == 0 {
+            keys.fail(Error::BadValue { key: &"hidden_lengths" });
+        }
+        let both = self.both.iter().nth(layer).map_or(Some(false), |value| value.as_bool());
+        if both.is_none() {
+            keys.fail(Error::BadValue { key: &"bidirectional" });
+        }
+        (width as usize, 1 + usize::from(both.unwrap_or_default()))
     }
 }
 
-/// The places of the functions of `n` dense layers.
+/// The functions of `n` dense layers.
 pub(super) struct Functions<'a> {
     key: Word,
-    names: Option<Array<'a>>,
+    names: Array<'a>,
 }
 
 impl<'a> Functions<'a> {
-    pub fn read(keys: &Keys<'_, 'a>, key: Word, n: usize) -> Result<Self> {
-        Ok(Self { key, names: array(keys, key, n)? })
+    pub fn read(keys: &mut Keys<'_, 'a>, key: Word, n: usize) -> Self {
+        Self { key, names: array(keys, key, n) }
     }
 
-    /// The place of a layer's function.
-    pub fn get(&self, layer: usize) -> Result<u32> {
-        let Some(name) = item(&self.names, layer) else { return Ok(0) };
-        place(name.as_str()).ok_or(Error::BadValue { key: self.key })
+    /// The place of a layer's function; 0 after a failure.
+    pub fn get(&self, layer: usize, keys: &mut Keys<'_, '_>) -> u32 {
+        let Some(name) = self.names.iter().nth(layer) else { return 0 };
+        let place = place(name.as_str());
+        if place.is_none() {
+            keys.fail(Error::BadValue { key: self.key });
+        }
+        place.unwrap_or_default()
     }
 }

@@ -26,7 +26,7 @@ pub use config::{Cell, Config};
 
 use super::{Cursor, Keys};
 use crate::arena::Reserve;
-use crate::error::{Error, Result};
+use crate::error::{Checked, Impossible, Result};
 use crate::gguf::Gguf;
 use crate::kernels::Isa;
 use crate::tensor::{ActsBuffer, Budget, Slot};
@@ -54,7 +54,7 @@ impl<'a> Rnn<'a> {
         let dense: &mut [Dense] = r.take(config.n_input_dense + config.n_dense);
         let mut draft = Draft { layers, dense, token_embd: Slot::default() };
         if r.carved()? {
-            draft.bind(&config, gguf, &keys)?;
+            draft.bind(&config, gguf, &mut keys)?;
         }
         Ok(Self { config, file: gguf.file(), table: draft.done() })
     }
@@ -104,7 +104,7 @@ impl<'a> Rnn<'a> {
     /// `batch.from` on, or one row if the dense layers take all steps together.
     ///
     /// # Errors
-    /// [`Error::Internal`] if the sizes do not agree.
+    /// [`Impossible`] if the sizes do not agree.
     pub fn forward(
         &self,
         isa: Isa,
@@ -112,7 +112,7 @@ impl<'a> Rnn<'a> {
         batch: Batch<'_>,
         (cursor, budget): (&mut Cursor, &mut Budget),
         out: &mut [f32],
-    ) -> Result<bool> {
+    ) -> Checked<bool> {
         run::Run { isa, model: self, batch, cursor, budget }.run(state, out)
     }
 }
@@ -128,12 +128,12 @@ pub enum Input<'b> {
 
 impl Input<'_> {
     /// `n` steps from `at` on, of `n_input` numbers each.
-    pub(crate) fn part(&self, at: usize, n: usize, n_input: usize) -> Result<Self> {
+    pub(crate) fn part(&self, at: usize, n: usize, n_input: usize) -> Checked<Self> {
         let part = match self {
             Self::Ids(ids) => ids.get(at..at + n).map(Self::Ids),
             Self::Vectors(v) => v.get(at * n_input..(at + n) * n_input).map(Self::Vectors),
         };
-        part.ok_or(Error::Internal)
+        part.ok_or(Impossible)
     }
 }
 

@@ -5,7 +5,7 @@ use super::cells::{self, Functions};
 use super::config::{Cell, SOFTMAX, function};
 use super::tensors::{Dense, HH, HN, IH, Layer};
 use super::{Batch, Config, Input, Rnn, State};
-use crate::error::{Error, Result};
+use crate::error::{Checked, Impossible};
 use crate::kernels::Isa;
 use crate::models::Cursor;
 #[cfg(feature = "text")]
@@ -43,18 +43,18 @@ const DONE: u32 = 5;
 const RESET: u32 = 2;
 
 /// The first n numbers.
-fn first(all: &mut [f32], n: usize) -> Result<&mut [f32]> {
-    all.get_mut(..n).ok_or(Error::Internal)
+fn first(all: &mut [f32], n: usize) -> Checked<&mut [f32]> {
+    all.get_mut(..n).ok_or(Impossible)
 }
 
 /// `n` numbers from `at` on.
-fn part(all: &mut [f32], at: usize, n: usize) -> Result<&mut [f32]> {
-    all.get_mut(at..).and_then(|all| all.get_mut(..n)).ok_or(Error::Internal)
+fn part(all: &mut [f32], at: usize, n: usize) -> Checked<&mut [f32]> {
+    all.get_mut(at..).and_then(|all| all.get_mut(..n)).ok_or(Impossible)
 }
 
 impl<'a> Run<'_, 'a> {
     /// Goes on until the batch is done or the budget is spent.
-    pub fn run(mut self, s: &mut State<'_>, out: &mut [f32]) -> Result<bool> {
+    pub fn run(mut self, s: &mut State<'_>, out: &mut [f32]) -> Checked<bool> {
         loop {
             let done = match self.cursor.stage {
                 DONE => return Ok(true),
@@ -125,13 +125,13 @@ impl<'a> Run<'_, 'a> {
         (w, bias): (Slot, Slot),
         x: (&[f32], usize),
         y: &mut [f32],
-    ) -> Result<bool> {
+    ) -> Checked<bool> {
         let w = (w.matrix(self.model.file)?, bias.vector(self.model.file)?);
         tensor::product(self.isa, acts, w, x, y, &mut self.cursor.at, self.budget)
     }
 
     /// x = the embeddings of the tokens, or the vectors
-    fn input(&mut self, s: &mut State<'_>) -> Result<bool> {
+    fn input(&mut self, s: &mut State<'_>) -> Checked<bool> {
         let width = self.model.config.n_input.max(1);
         match self.batch.input {
             Input::Ids(ids) => {
@@ -147,9 +147,9 @@ impl<'a> Run<'_, 'a> {
     }
 
     /// x = f(x W + b)
-    fn before(&mut self, s: &mut State<'_>) -> Result<bool> {
+    fn before(&mut self, s: &mut State<'_>) -> Checked<bool> {
         let layer = self.model.table.dense.get(self.cursor.layer as usize);
-        self.dense(layer.ok_or(Error::Internal)?, s, (0, self.batch.n), None)
+        self.dense(layer.ok_or(Impossible)?, s, (0, self.batch.n), None)
     }
 
     /// y = f(x W + b) for n vectors in x from `start` on; without a `y` into x again
@@ -159,7 +159,7 @@ impl<'a> Run<'_, 'a> {
         s: &mut State<'_>,
         (start, n): (usize, usize),
         out: Option<&mut [f32]>,
-    ) -> Result<bool> {
+    ) -> Checked<bool> {
         let (input, width) = (layer.input as usize, layer.output as usize);
         let tied = self.model.table.token_embd;
         let weight = if layer.weight.is_some() { layer.weight } else { tied };
@@ -181,13 +181,13 @@ impl<'a> Run<'_, 'a> {
     }
 
     /// The layer that the cursor is at, and its direction.
-    fn layer(&self) -> Result<(&'a Layer, usize)> {
+    fn layer(&self) -> Checked<(&'a Layer, usize)> {
         let layer = self.model.table.layers.get(self.cursor.layer as usize);
-        Ok((layer.ok_or(Error::Internal)?, self.cursor.part as usize % 2))
+        Ok((layer.ok_or(Impossible)?, self.cursor.part as usize % 2))
     }
 
     /// g = x W_ih + b_ih, for all steps at once
-    fn gates(&mut self, s: &mut State<'_>) -> Result<bool> {
+    fn gates(&mut self, s: &mut State<'_>) -> Checked<bool> {
         let (layer, way) = self.layer()?;
         let n = self.batch.n;
         let gates = layer.hidden as usize * self.model.config.cell.n_gates();
@@ -227,7 +227,7 @@ impl<'a> Run<'_, 'a> {
 
     /// Step by step: u = h W_hh + b_hh, then the cell, and h to x. The input
     /// in x is not needed any more: all directions have their gates.
-    fn steps(&mut self, s: &mut State<'_>) -> Result<bool> {
+    fn steps(&mut self, s: &mut State<'_>) -> Checked<bool> {
         let (layer, way) = self.layer()?;
         let cell = self.model.config.cell;
         let Config { candidate, recurrent, .. } = self.model.config;
@@ -243,7 +243,7 @@ impl<'a> Run<'_, 'a> {
             let t = if way == 0 { step } else { n - 1 - step };
             let g = part(s.g, (way * n + t) * gates, gates)?;
             let states = part(s.work, layer.state as usize + way * kept, kept)?;
-            let (h, c) = states.split_at_mut_checked(hidden).ok_or(Error::Internal)?;
+            let (h, c) = states.split_at_mut_checked(hidden).ok_or(Impossible)?;
             let reset = self.cursor.part >= RESET;
             let (from, x, u) = match reset {
                 false => (HH, &*h, &mut *s.u),
@@ -274,7 +274,7 @@ impl<'a> Run<'_, 'a> {
 
     /// What comes to the dense layers is what an embedding is made of.
     #[cfg(feature = "text")]
-    fn pool(&self, s: &mut State<'_>) -> Result<()> {
+    fn pool(&self, s: &mut State<'_>) -> Checked<()> {
         let Config { n_state, n_hidden, .. } = self.model.config;
         let pool = s.work.get_mut(n_state..).unwrap_or_default();
         pool::add(pool, n_hidden, first(s.x, self.batch.n * n_hidden)?);
@@ -287,7 +287,7 @@ impl<'a> Run<'_, 'a> {
     }
 
     /// out = f(x W + b) behind the last dense layer; behind the others x is that.
-    fn after(&mut self, s: &mut State<'_>, out: &mut [f32]) -> Result<bool> {
+    fn after(&mut self, s: &mut State<'_>, out: &mut [f32]) -> Checked<bool> {
         let config = &self.model.config;
         let (n, from, width) = (self.batch.n, self.batch.from, config.n_hidden);
         let k = self.cursor.layer as usize;
@@ -311,13 +311,13 @@ impl<'a> Run<'_, 'a> {
 
     /// Where one output stands for the whole sequence, the backward direction
     /// of the last layer gives what it gave last, which was at the first step.
-    fn meet(&self, x: &mut [f32]) -> Result<()> {
+    fn meet(&self, x: &mut [f32]) -> Checked<()> {
         let (half, width) = (self.backward(), self.model.config.n_hidden);
         if self.model.config.flatten > 0 {
             return Ok(());
         }
         let (earlier, row) =
-            x.split_at_mut_checked((self.batch.n - 1) * width).ok_or(Error::Internal)?;
+            x.split_at_mut_checked((self.batch.n - 1) * width).ok_or(Impossible)?;
         // With one step both are the same row.
         if let Some(first) = earlier.get(half..2 * half) {
             slices::copy(part(row, half, half)?, first);

@@ -109,7 +109,12 @@ impl<'a> Draft<'a> {
     }
 
     /// Fills the table in one walk over the file's tensors, and checks every shape.
-    pub fn bind(&mut self, config: &Config, gguf: &Gguf<'_>, keys: &Keys<'_, '_>) -> Result<()> {
+    pub fn bind(
+        &mut self,
+        config: &Config,
+        gguf: &Gguf<'_>,
+        keys: &mut Keys<'_, '_>,
+    ) -> Result<()> {
         self.layers.fill(Layer::zeroed());
         self.dense.fill(Dense::zeroed());
         for info in gguf.tensors() {
@@ -121,26 +126,26 @@ impl<'a> Draft<'a> {
         }
         if config.n_vocab > 0 {
             let shape = (config.n_vocab, config.n_input);
-            Want::Matrix.check(&self.token_embd, shape, &"token_embd.weight", NO_LAYER)?;
+            Want::Matrix.check(&self.token_embd, shape, (&"token_embd.weight", NO_LAYER), keys);
         }
         let mut width = config.n_input;
         let (before, after) =
             self.dense.split_at_mut_checked(config.n_input_dense).ok_or(Error::Internal)?;
         let names: [Word; 2] = [&"input_dense.weight", &"input_dense.bias"];
-        let known = Functions::read(keys, &"input_dense_activations", before.len())?;
-        bind_dense(before, &mut width, names, &known, 0)?;
-        bind_layers(self.layers, config, keys, &mut width)?;
+        let known = Functions::read(keys, &"input_dense_activations", before.len());
+        bind_dense(before, &mut width, names, (&known, keys), 0);
+        bind_layers(self.layers, config, keys, &mut width);
         width = width.checked_mul(config.flatten.max(1)).ok_or(Error::TooLarge)?;
-        let known = Functions::read(keys, &"dense_activations", after.len())?;
+        let known = Functions::read(keys, &"dense_activations", after.len());
         // The embedding serves as the last matrix only if it has that width.
         let tied = if config.tied { config.n_vocab } else { 0 };
-        bind_dense(after, &mut width, [&"dense.weight", &"dense.bias"], &known, tied)?;
-        match after.last() {
-            Some(last) if config.tied && last.input as usize != config.n_input => {
-                Err(Error::BadShape { name: &"token_embd.weight", layer: NO_LAYER })
-            }
-            _ => Ok(()),
+        let names: [Word; 2] = [&"dense.weight", &"dense.bias"];
+        bind_dense(after, &mut width, names, (&known, keys), tied);
+        let last = after.last().filter(|last| config.tied && last.input as usize != config.n_input);
+        if last.is_some() {
+            keys.fail(Error::BadShape { name: &"token_embd.weight", layer: NO_LAYER });
         }
+        keys.failed
     }
 
     /// Where a tensor of this name belongs.
@@ -180,37 +185,34 @@ fn bind_dense(
     dense: &mut [Dense],
     width: &mut usize,
     [weight, bias]: [Word; 2],
-    functions: &Functions<'_>,
+    (functions, keys): (&Functions<'_>, &mut Keys<'_, '_>),
     tied: usize,
-) -> Result<()> {
+) {
     let n = dense.len();
     for (i, dense) in dense.iter_mut().enumerate() {
-        dense.function = functions.get(i)?;
-        dense.input = u32::try_from(*width).map_err(|_| Error::TooLarge)?;
+        dense.function = functions.get(i, keys);
+        dense.input = u32::try_from(*width).unwrap_or_else(|_| {
+            keys.fail(Error::TooLarge);
+            0
+        });
         let mut output = dense.weight.rows();
         if tied > 0 && i + 1 == n {
             output = tied;
         } else {
-            Want::Matrix.check(&dense.weight, (output, *width), weight, i as u16)?;
+            Want::Matrix.check(&dense.weight, (output, *width), (weight, i as u16), keys);
         }
         dense.output = output as u32;
         *width = output;
-        Want::Vector.check(&dense.bias, (1, output), bias, i as u16)?;
+        Want::Vector.check(&dense.bias, (1, output), (bias, i as u16), keys);
     }
-    Ok(())
 }
 
 /// The same for the recurrent layers.
-fn bind_layers(
-    table: &mut [Layer],
-    config: &Config,
-    keys: &Keys<'_, '_>,
-    width: &mut usize,
-) -> Result<()> {
-    let layers = Layers::read(keys, config.n_layer)?;
+fn bind_layers(table: &mut [Layer], config: &Config, keys: &mut Keys<'_, '_>, width: &mut usize) {
+    let layers = Layers::read(keys, config.n_layer);
     let (cell, mut state) = (config.cell, 0);
     for (i, layer) in table.iter_mut().enumerate() {
-        let (h, n_ways) = layers.get(i)?;
+        let (h, n_ways) = layers.get(i, keys);
         (layer.input, layer.hidden) = (*width as u32, h as u32);
         (layer.n_ways, layer.state) = (n_ways as u32, state);
         let (gates, recurrent) = (cell.n_gates() * h, cell.n_recurrent() * h);
@@ -227,12 +229,11 @@ fn bind_layers(
                 _ if candidate == Want::Matrix => (Want::Vector, (1, h)),
                 _ => (Want::Nothing, (0, 0)),
             };
-            want.check(slot, shape, name, i as u16)?;
+            want.check(slot, shape, (name, i as u16), keys);
         }
         *width = layer.output();
         state += (*width * cell.n_states()) as u32;
     }
-    Ok(())
 }
 
 /// What a tensor has to be.
@@ -247,18 +248,22 @@ enum Want {
 
 impl Want {
     #[inline(never)]
-    fn check(self, slot: &Slot, shape: (usize, usize), name: Word, layer: u16) -> Result<()> {
+    fn check(
+        self,
+        slot: &Slot,
+        shape: (usize, usize),
+        (name, layer): (Word, u16),
+        keys: &mut Keys<'_, '_>,
+    ) {
         let fits = match self {
             Self::Nothing => false,
             Self::Matrix => true,
             Self::Vector => slot.dtype() == Some(DType::F32),
         };
-        match slot.is_some() {
-            false if self == Self::Matrix => Err(Error::MissingTensor { name, layer }),
-            true if !fits || !slot.has_shape(shape.0, shape.1) => {
-                Err(Error::BadShape { name, layer })
-            }
-            _ => Ok(()),
-        }
+        keys.fail(match slot.is_some() {
+            false if self == Self::Matrix => Error::MissingTensor { name, layer },
+            true if !fits || !slot.has_shape(shape.0, shape.1) => Error::BadShape { name, layer },
+            _ => return,
+        });
     }
 }

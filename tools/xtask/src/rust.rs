@@ -58,6 +58,8 @@ pub fn test(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
     let output = ctx
         .job("cargo-test", "cargo")
         .args(["test", "--workspace", "--exclude", LEAF, "--no-fail-fast"])
+        // The leaf crate's feature: without it tests/capi and tests/no_alloc are empty.
+        .args(["--features", "pagelm/capi"])
         .finish()?;
     let (passed, failed, ignored) = totals(&output.stdout);
     if passed + failed > 0 {
