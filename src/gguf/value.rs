@@ -169,6 +169,13 @@ impl<'a> Array<'a> {
         self.start
     }
 
+    /// An element, found by a walk over those before it.
+    #[must_use]
+    #[inline(never)]
+    pub fn get(&self, i: usize) -> Option<Value<'a>> {
+        self.iter().nth(i)
+    }
+
     /// The elements.
     pub fn iter(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
         let (mut cursor, tag) = (Cursor::at(self.file, self.start), self.tag);

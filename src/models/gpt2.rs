@@ -59,16 +59,20 @@ impl Config {
         for (size, key) in sizes.iter_mut().zip(&SIZES) {
             *size = keys.size(key, None);
         }
-        keys.failed?;
         let [n_ctx, n_embd, n_head, n_layer, n_ff] = sizes;
         if !n_embd.is_multiple_of(n_head.max(1)) {
-            return Err(Error::BadValue { key: &"attention.head_count" });
+            keys.refuse(&"attention.head_count");
         }
-        let activation = match keys.text("activation_function") {
-            None => Activation::GeluTanh,
-            Some(name) => Activation::from_name(name)
-                .ok_or(Error::BadValue { key: &"activation_function" })?,
+        let stated = keys.get("activation_function").map(|value| value.as_str());
+        let activation = match stated {
+            None => Some(Activation::GeluTanh),
+            Some(name) => name.and_then(Activation::from_name),
         };
+        if activation.is_none() {
+            keys.refuse(&"activation_function");
+        }
+        let eps = keys.number(&"attention.layer_norm_epsilon");
+        keys.failed?;
         let embedding = gguf.tensors().find(|t| t.name == b"token_embd.weight");
         let missing = Error::MissingTensor { name: &"token_embd.weight", layer: NO_LAYER };
         let n_vocab = embedding.ok_or(missing)?.rows;
@@ -80,8 +84,8 @@ impl Config {
             head_dim: n_embd / n_head.max(1),
             n_layer,
             n_ff,
-            eps: keys.number(&"attention.layer_norm_epsilon")?,
-            activation,
+            eps,
+            activation: activation.unwrap_or_default(),
         })
     }
 }

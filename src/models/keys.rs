@@ -27,6 +27,13 @@ impl<'g, 'a> Keys<'g, 'a> {
         self.get(key).is_some()
     }
 
+    /// Fails for a key that is absent, or whose value will not do.
+    #[inline(never)]
+    pub(super) fn refuse(&mut self, key: Word) {
+        let is_there = self.get(key).is_some();
+        self.fail(if is_there { Error::BadValue { key } } else { Error::MissingKey { key } });
+    }
+
     #[inline(never)]
     pub(super) fn fail(&mut self, error: Error) {
         self.failed = self.failed.and(Err(error));
@@ -49,15 +56,14 @@ impl<'g, 'a> Keys<'g, 'a> {
         absent: Option<usize>,
     ) -> usize {
         let value = self.get(key);
+        if let (None, Some(absent)) = (value, absent) {
+            return absent;
+        }
         let stated = value.and_then(|value| value.as_u64()).filter(|n| (min..=max).contains(n));
-        let error = match (value, stated, absent) {
-            (_, Some(n), _) => return n as usize,
-            (None, _, Some(absent)) => return absent,
-            (None, ..) => Error::MissingKey { key },
-            _ => Error::BadValue { key },
-        };
-        self.fail(error);
-        0
+        if stated.is_none() {
+            self.refuse(key);
+        }
+        stated.unwrap_or_default() as usize
     }
 
     /// A size: at least 1, and small enough that products of two fit an address.
@@ -65,16 +71,15 @@ impl<'g, 'a> Keys<'g, 'a> {
         self.whole(key, (1, 1 << 24), absent)
     }
 
-    /// A finite number.
+    /// A finite number; 0 after a failure.
     #[cfg(feature = "gpt2")]
-    pub(super) fn number(&self, key: Word) -> Result<f32> {
-        let value = self.get(key).ok_or(Error::MissingKey { key })?;
-        let number = value.as_f64().map(|v| v as f32).filter(|v| v.is_finite());
-        number.ok_or(Error::BadValue { key })
-    }
-
-    pub(super) fn text(&self, key: &str) -> Option<&'a [u8]> {
-        self.get(key).and_then(|value| value.as_str())
+    pub(super) fn number(&mut self, key: Word) -> f32 {
+        let number = self.get(key).and_then(|value| value.as_f64()).map(|v| v as f32);
+        let number = number.filter(|v| v.is_finite());
+        if number.is_none() {
+            self.refuse(key);
+        }
+        number.unwrap_or_default()
     }
 }
 

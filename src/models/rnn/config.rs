@@ -130,13 +130,13 @@ impl Config {
         // A gate has to stay in 0..=1.
         use Activation::{HardSigmoid, HardSigmoid6, Sigmoid};
         if !matches!(config.recurrent, Sigmoid | HardSigmoid | HardSigmoid6) {
-            keys.fail(Error::BadValue { key: &"recurrent_activation" });
+            keys.refuse(&"recurrent_activation");
         }
         if is_vectors && keys.has("embedding_length") {
-            keys.fail(Error::BadValue { key: &"input_length" });
+            keys.refuse(&"input_length");
         }
         if config.flatten > 0 && config.n_dense == 0 {
-            keys.fail(Error::BadValue { key: &"flatten_steps" });
+            keys.refuse(&"flatten_steps");
         }
         config.read_shapes(gguf, keys);
         if is_vectors {
@@ -234,20 +234,17 @@ fn cell(keys: &mut Keys<'_, '_>, n_layer: usize) -> Cell {
     if n_layer == 0 {
         return cell;
     }
-    match keys.text("gate_order") {
-        Some(stated) if stated == order => {}
-        Some(_) => keys.fail(Error::BadValue { key: &"gate_order" }),
-        None => keys.fail(Error::MissingKey { key: &"gate_order" }),
+    if keys.get("gate_order").and_then(|value| value.as_str()) != Some(order) {
+        keys.refuse(&"gate_order");
     }
     if cell == Cell::Lstm {
         return cell;
     }
-    match keys.get("reset_after").map(|value| value.as_bool()) {
-        Some(Some(reset_after)) => return Cell::Gru { reset_after },
-        Some(None) => keys.fail(Error::BadValue { key: &"reset_after" }),
-        None => keys.fail(Error::MissingKey { key: &"reset_after" }),
+    let reset_after = keys.get("reset_after").and_then(|value| value.as_bool());
+    if reset_after.is_none() {
+        keys.refuse(&"reset_after");
     }
-    cell
+    Cell::Gru { reset_after: reset_after.unwrap_or_default() }
 }
 
 /// The names of functions in the file. [`SOFTMAX`], the last, is not one of each element.
@@ -280,7 +277,7 @@ fn activation(keys: &mut Keys<'_, '_>, key: Word, absent: Activation) -> Activat
     let Some(value) = keys.get(key) else { return absent };
     let place = place(value.as_str()).filter(|place| *place != SOFTMAX);
     if place.is_none() {
-        keys.fail(Error::BadValue { key });
+        keys.refuse(key);
     }
     place.map_or(absent, function)
 }
@@ -291,7 +288,7 @@ fn array<'a>(keys: &mut Keys<'_, 'a>, key: Word, n: usize) -> Array<'a> {
     let Some(value) = keys.get(key) else { return Array::default() };
     let array = value.as_array().unwrap_or_default();
     if array.len() != n {
-        keys.fail(Error::BadValue { key });
+        keys.refuse(key);
     }
     array
 }
@@ -306,7 +303,7 @@ impl<'a> Layers<'a> {
     pub fn read(keys: &mut Keys<'_, 'a>, n: usize) -> Self {
         let widths = array(keys, &"hidden_lengths", n);
         if widths.is_empty() && n > 0 {
-            keys.fail(Error::MissingKey { key: &"hidden_lengths" });
+            keys.refuse(&"hidden_lengths");
         }
         Self { widths, both: array(keys, &"bidirectional", n) }
     }
@@ -315,14 +312,14 @@ impl<'a> Layers<'a> {
     #[inline(never)]
     pub fn get(&self, layer: usize, keys: &mut Keys<'_, '_>) -> (usize, usize) {
         const MAX: u64 = 1 << 24;
-        let width = self.widths.iter().nth(layer).and_then(|value| value.as_u64());
+        let width = self.widths.get(layer).and_then(|value| value.as_u64());
         let width = width.filter(|n| (1..=MAX).contains(n)).unwrap_or_default();
         if width == 0 {
-            keys.fail(Error::BadValue { key: &"hidden_lengths" });
+            keys.refuse(&"hidden_lengths");
         }
-        let both = self.both.iter().nth(layer).map_or(Some(false), |value| value.as_bool());
+        let both = self.both.get(layer).map_or(Some(false), |value| value.as_bool());
         if both.is_none() {
-            keys.fail(Error::BadValue { key: &"bidirectional" });
+            keys.refuse(&"bidirectional");
         }
         (width as usize, 1 + usize::from(both.unwrap_or_default()))
     }
@@ -341,10 +338,10 @@ impl<'a> Functions<'a> {
 
     /// The place of a layer's function; 0 after a failure.
     pub fn get(&self, layer: usize, keys: &mut Keys<'_, '_>) -> u32 {
-        let Some(name) = self.names.iter().nth(layer) else { return 0 };
+        let Some(name) = self.names.get(layer) else { return 0 };
         let place = place(name.as_str());
         if place.is_none() {
-            keys.fail(Error::BadValue { key: self.key });
+            keys.refuse(self.key);
         }
         place.unwrap_or_default()
     }

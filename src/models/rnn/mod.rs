@@ -29,6 +29,7 @@ use crate::arena::Reserve;
 use crate::error::{Checked, Impossible, Result};
 use crate::gguf::Gguf;
 use crate::kernels::Isa;
+use crate::slices;
 use crate::tensor::{ActsBuffer, Budget, Slot};
 use tensors::{Dense, Draft, Layer, Table};
 
@@ -91,10 +92,8 @@ impl<'a> Rnn<'a> {
             let n = layer.hidden as usize * self.config.cell.n_states();
             for way in 0..layer.n_ways as usize {
                 let at = layer.state as usize + way * n;
-                let kept = state.kept.iter_mut().skip(at);
-                for (slot, init) in kept.zip(layer.init(self.file, way)) {
-                    *slot = *init;
-                }
+                let kept = state.kept.get_mut(at..).unwrap_or_default();
+                slices::copy(kept, layer.init(self.file, way));
             }
         }
     }
