@@ -24,6 +24,8 @@ mod value;
 
 pub(crate) use reader::TensorMark;
 pub use reader::{Gguf, MetadataIter, TensorInfo, TensorIter};
+#[cfg(feature = "rnn")]
+pub(crate) use value::is;
 pub(crate) use value::one_of;
 pub use value::{Array, Value};
 

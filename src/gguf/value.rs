@@ -77,6 +77,13 @@ impl<'a> Value<'a> {
     }
 }
 
+/// Whether it is this name.
+#[cfg(feature = "rnn")]
+#[inline(never)]
+pub(crate) fn is(text: &[u8], name: &str) -> bool {
+    text == name.as_bytes()
+}
+
 /// Which of these names it is. (Patterns of byte strings would be compared byte
 /// by byte, with code for each.)
 #[inline(never)]

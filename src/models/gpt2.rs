@@ -236,10 +236,8 @@ fn index(config: &Config, layer: usize, tensor: usize) -> usize {
 /// Where in the table a tensor of this name belongs.
 fn place(config: &Config, name: &[u8]) -> Option<usize> {
     let (mut layer, mut rest) = (config.n_layer, name);
-    if let Some(numbered) = name.strip_prefix(b"blk.") {
-        let dot = numbered.iter().position(|&b| b == b'.')?;
-        layer = super::number(numbered.get(..dot)?).filter(|n| *n < config.n_layer)?;
-        rest = numbered.get(dot + 1..)?;
+    if let Some(of_layer) = name.strip_prefix(b"blk.") {
+        (layer, rest) = super::numbered(of_layer).filter(|(n, _)| *n < config.n_layer)?;
     }
     let tensor = TENSORS.iter().position(|t| t.0.as_bytes() == rest)?;
     // A layer's tensor has a layer's number, and only it has.

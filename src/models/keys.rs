@@ -18,11 +18,6 @@ impl<'g, 'a> Keys<'g, 'a> {
     }
 
     #[cfg(feature = "rnn")]
-    pub(super) fn prefix(&self) -> &'static str {
-        self.prefix
-    }
-
-    #[cfg(feature = "rnn")]
     pub(super) fn has(&self, key: &str) -> bool {
         self.get(key).is_some()
     }
@@ -83,9 +78,11 @@ impl<'g, 'a> Keys<'g, 'a> {
     }
 }
 
-/// A number in decimal digits, as tensor names hold it.
-pub(super) fn number(digits: &[u8]) -> Option<usize> {
-    let short = (1..=8).contains(&digits.len());
+/// `N.rest` taken apart, as the names of a layer's tensors end.
+#[inline(never)]
+pub(super) fn numbered(name: &[u8]) -> Option<(usize, &[u8])> {
+    let dot = name.iter().position(|byte| *byte == b'.').filter(|n| (1..=8).contains(n))?;
+    let (digits, rest) = name.split_at_checked(dot)?;
     let add = |n: usize, d: &u8| d.is_ascii_digit().then(|| n * 10 + usize::from(*d - b'0'));
-    short.then(|| digits.iter().try_fold(0, add)).flatten()
+    Some((digits.iter().try_fold(0, add)?, rest.get(1..)?))
 }

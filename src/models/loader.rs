@@ -21,13 +21,13 @@ pub(super) fn survey(gguf: &Gguf<'_>) -> Result<(usize, usize)> {
     Ok((n_params, longest.checked_mul(GROUP).ok_or(Error::TooLarge)?))
 }
 
-/// Whether a file of `size` bytes that begins at `file` holds what its header promises.
-pub(super) fn check_file(gguf: &Gguf<'_>, file: &[u8], size: usize) -> Result<()> {
+/// Whether a file of `size` bytes that begins at `file` holds what its header promised.
+pub(super) fn check_file(promised: usize, file: &[u8], size: usize) -> Result<()> {
     if file.as_ptr().align_offset(crate::arena::BLOCK_ALIGN) != 0 {
         return Err(Error::Misaligned);
     }
-    if size < gguf.file_size() {
-        return Err(Error::Truncated { need: gguf.file_size() });
+    if size < promised {
+        return Err(Error::Truncated { need: promised });
     }
     Ok(())
 }
@@ -78,8 +78,8 @@ impl<'a> Loader<'a> {
     /// shorter than its header promises; else what is wrong.
     pub fn new(arrived: &[u8], file_size: usize, mem: &'a mut [u8]) -> Result<Self> {
         let gguf = Gguf::parse(arrived)?;
-        check_file(&gguf, arrived, file_size)?;
-        let info = Model::with(&mut Reserve::count(), &gguf)?.info;
+        check_file(gguf.file_size(), arrived, file_size)?;
+        let info = Model::outline(arrived)?.info;
         let need = info.model_mem_size;
         let mut count = Reserve::count();
         lay_net(&mut count, &gguf)?;
@@ -154,7 +154,7 @@ impl<'a> Loader<'a> {
             *magic = MAGIC_PACKED;
         }
         let gguf = Gguf::parse(file)?;
-        check_file(&gguf, file, file.len())?;
+        check_file(gguf.file_size(), file, file.len())?;
         let net = lay_net(&mut Reserve::carve(self.net), &gguf)?;
         Model::join(&gguf, net, self.tokenizer.with_file(file), self.sizes)
     }

@@ -26,12 +26,13 @@ use crate::arena::Reserve;
 use crate::error::{Error, NO_LAYER, Result};
 use crate::gguf::{Gguf, one_of};
 use crate::kernels::Isa;
+use crate::slices;
 use crate::tensor::Budget;
 use crate::tokenizer::{Kind, Tokenizer};
 use bytemuck::{Pod, Zeroable};
 #[cfg(feature = "gpt2")]
 use gpt2::Gpt2;
-use keys::{Keys, number};
+use keys::{Keys, numbered};
 use loader::{check_file, survey};
 #[cfg(feature = "rnn")]
 use rnn::Rnn;
@@ -216,29 +217,28 @@ impl<'a> Model<'a> {
     /// # Errors
     /// [`Error::Unsupported`] if the file is not packed; else as [`Model::load`].
     pub fn from_packed(file: &'a [u8], mem: &'a mut [u8]) -> Result<Self> {
-        let gguf = Gguf::parse(file)?;
-        if !gguf.is_packed() {
+        let ModelInfo { packed, file_size, model_mem_size: need, .. } = Self::outline(file)?.info;
+        if !packed {
             let what = &"a plain GGUF file in read-only memory; pack it first";
             return Err(Error::Unsupported { what });
         }
-        check_file(&gguf, file, file.len())?;
-        Self::bind(&gguf, mem)
-    }
-
-    fn bind(gguf: &Gguf<'a>, mem: &'a mut [u8]) -> Result<Self> {
-        Self::with(&mut Reserve::carve(mem), gguf)
+        check_file(file_size, file, file.len())?;
+        let too_small = Error::OutOfMemory { need };
+        Self::with(&mut Reserve::carve(mem.get_mut(..need).ok_or(too_small)?), file)
     }
 
     /// A model of a header alone, good for asking sizes: its tables are empty.
     pub(crate) fn outline(header: &'a [u8]) -> Result<Self> {
-        Self::with(&mut Reserve::count(), &Gguf::parse(header)?)
+        Self::with(&mut Reserve::count(), header)
     }
 
     /// The one layout of a model's memory: the network's table, the tokenizer's
     /// tables, and room for packing.
-    fn with(r: &mut Reserve<'a>, gguf: &Gguf<'a>) -> Result<Self> {
+    #[inline(never)]
+    fn with(r: &mut Reserve<'a>, file: &'a [u8]) -> Result<Self> {
+        let gguf = &Gguf::parse(file)?;
         let net = lay_net(r, gguf)?;
-        let tokenizer = Tokenizer::lay(r, gguf)?.with_file(gguf.file());
+        let tokenizer = Tokenizer::lay(r, gguf)?.with_file(file);
         let (n_params, scratch) = survey(gguf)?;
         r.take::<u8>(scratch);
         Self::join(gguf, net, tokenizer, (r.finish()?, n_params))
@@ -477,9 +477,9 @@ impl Net<'_> {
         tokenizer: &Tokenizer<'_>,
         (model_mem_size, n_params): (usize, usize),
     ) -> ModelInfo {
-        let common = ModelInfo {
+        let mut common = ModelInfo {
             arch: [0; 16],
-            name: padded(gguf.get("general.name").and_then(|v| v.as_str()).unwrap_or_default()),
+            name: [0; 64],
             n_vocab: 0,
             n_ctx: 0,
             n_embd: 0,
@@ -499,12 +499,13 @@ impl Net<'_> {
             n_state: 0,
             n_hidden: 0,
         };
+        put_text(gguf, "general.architecture", &mut common.arch);
+        put_text(gguf, "general.name", &mut common.name);
         match self {
             #[cfg(feature = "gpt2")]
             Self::Gpt2(net) => {
                 let config = net.config();
                 ModelInfo {
-                    arch: padded(b"gpt2"),
                     n_vocab: config.n_vocab as u32,
                     n_ctx: config.n_ctx as u32,
                     n_embd: config.n_embd as u32,
@@ -520,7 +521,6 @@ impl Net<'_> {
             Self::Rnn(net) => {
                 let config = net.config();
                 ModelInfo {
-                    arch: padded(net.arch().as_bytes()),
                     n_vocab: config.n_vocab as u32,
                     n_ctx: config.n_ctx as u32,
                     n_embd: config.n_input as u32,
@@ -537,13 +537,13 @@ impl Net<'_> {
     }
 }
 
-fn padded<const N: usize>(text: &[u8]) -> [u8; N] {
-    let mut out = [0; N];
+/// Copies what of a text in the metadata fits.
+fn put_text(gguf: &Gguf<'_>, key: &str, out: &mut [u8]) {
+    let text = gguf.get(key).and_then(|value| value.as_str()).unwrap_or_default();
     // The last byte stays zero, so that C may read it as a string.
-    for (out, &byte) in out.iter_mut().take(N - 1).zip(text) {
-        *out = byte;
+    if let [out @ .., _] = out {
+        slices::copy(out, text);
     }
-    out
 }
 
 /// FNV-1a over the tensor descriptions: names, shapes, types and places.

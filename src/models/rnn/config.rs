@@ -3,7 +3,7 @@
 
 use super::tensors::{AFTER, BEFORE, parts};
 use crate::error::{Error, NO_LAYER, Result, Word};
-use crate::gguf::{Array, Gguf, one_of};
+use crate::gguf::{Array, Gguf, is};
 use crate::models::{Keys, Whole};
 use crate::tensor::Activation;
 
@@ -101,13 +101,13 @@ pub struct Config {
 
 impl Config {
     /// Reads the metadata, and of the tensors the shapes that it leaves open.
-    pub(super) fn read(gguf: &Gguf<'_>, keys: &mut Keys<'_, '_>) -> Result<Self> {
-        let is_rnn = keys.prefix().starts_with('r');
-        let candidate: Word = if is_rnn { &"activation" } else { &"candidate_activation" };
+    /// `kind` is the architecture's place among `rnn`, `gru`, `lstm`.
+    pub(super) fn read(gguf: &Gguf<'_>, keys: &mut Keys<'_, '_>, kind: usize) -> Result<Self> {
+        let candidate: Word = if kind == 0 { &"activation" } else { &"candidate_activation" };
         let n_layer = count(keys, &"block_count", None);
         let is_vectors = keys.has("input_length");
         let mut config = Self {
-            cell: cell(keys, n_layer),
+            cell: cell(keys, kind, n_layer),
             candidate: activation(keys, candidate, Activation::Tanh),
             recurrent: activation(keys, &"recurrent_activation", Activation::Sigmoid),
             n_vocab: 0,
@@ -163,11 +163,11 @@ impl Config {
             if u32::try_from(info.rows).is_err() {
                 keys.fail(Error::TooLarge);
             }
-            if one_of(info.name, &["token_embd.weight"]).is_some() {
+            if is(info.name, "token_embd.weight") {
                 self.n_vocab = info.rows;
             }
             let Some((kind, n, rest)) = parts(info.name) else { continue };
-            if one_of(rest, &["weight"]).is_none() {
+            if !is(rest, "weight") {
                 continue;
             }
             let (before, after) = (kind == BEFORE, kind == AFTER);
@@ -189,7 +189,9 @@ impl Config {
         for layer in 0..self.n_layer {
             let (hidden, n_ways) = layers.get(layer, keys);
             self.n_hidden = hidden * n_ways;
-            if layer == 0 && n_ways == 1 && self.n_vocab <= self.n_input {
+            // Without texts no table is kept.
+            let few = cfg!(feature = "text") && self.n_vocab <= self.n_input;
+            if few && layer == 0 && n_ways == 1 {
                 self.n_table = self.n_vocab.saturating_mul(1 + hidden * self.cell.n_gates());
             }
             self.n_state = self.n_state.saturating_add(self.n_hidden * self.cell.n_states());
@@ -225,11 +227,11 @@ fn count(keys: &mut Keys<'_, '_>, key: Word, absent: Option<usize>) -> usize {
 }
 
 /// The cell that the architecture names, with its conventions.
-fn cell(keys: &mut Keys<'_, '_>, n_layer: usize) -> Cell {
-    let (order, cell): (&[u8], _) = match keys.prefix().as_bytes() {
-        [b'l', ..] => (b"ifgo", Cell::Lstm),
-        [b'g', ..] => (b"rzn", Cell::Gru { reset_after: true }),
-        _ => return Cell::Elman,
+fn cell(keys: &mut Keys<'_, '_>, kind: usize, n_layer: usize) -> Cell {
+    let (order, cell): (&[u8], _) = match kind {
+        0 => return Cell::Elman,
+        1 => (b"rzn", Cell::Gru { reset_after: true }),
+        _ => (b"ifgo", Cell::Lstm),
     };
     if n_layer == 0 {
         return cell;

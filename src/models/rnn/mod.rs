@@ -50,7 +50,7 @@ impl<'a> Rnn<'a> {
     pub fn lay(r: &mut Reserve<'a>, gguf: &Gguf<'a>, cell: usize) -> Result<Self> {
         let prefix = ["rnn.", "gru.", "lstm."].get(cell).copied().unwrap_or_default();
         let mut keys = Keys::new(gguf, prefix);
-        let config = Config::read(gguf, &mut keys)?;
+        let config = Config::read(gguf, &mut keys, cell)?;
         let layers: &mut [Layer] = r.take(config.n_layer);
         let dense: &mut [Dense] = r.take(config.n_input_dense + config.n_dense);
         let mut draft = Draft { layers, dense, token_embd: Slot::default() };
@@ -64,16 +64,6 @@ impl<'a> Rnn<'a> {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// The architecture's name.
-    #[must_use]
-    pub fn arch(&self) -> &'static str {
-        match self.config.cell {
-            Cell::Elman => "rnn",
-            Cell::Gru { .. } => "gru",
-            Cell::Lstm => "lstm",
-        }
     }
 
     /// Multiplications for one step, of all weights that a file has: each once, but

@@ -207,7 +207,7 @@ impl<'a> Run<'_, 'a> {
     /// false if the table lacks one of them.
     fn recall(&self, table: &mut [f32], g: &mut [f32], gates: usize, keep: bool) -> bool {
         let Input::Ids(ids) = self.batch.input else { return false };
-        if table.is_empty() || self.cursor.layer > 0 {
+        if !cfg!(feature = "text") || table.is_empty() || self.cursor.layer > 0 {
             return false;
         }
         for (id, g) in ids.iter().zip(g.chunks_exact_mut(gates.max(1))) {

@@ -3,8 +3,8 @@
 
 use super::config::{Config, Functions, Layers};
 use crate::error::{Error, Flaw, NO_LAYER, Result, Word};
-use crate::gguf::{Gguf, one_of};
-use crate::models::{Keys, number};
+use crate::gguf::{Gguf, is, one_of};
+use crate::models::{Keys, numbered};
 use crate::quant::DType;
 use crate::tensor::Slot;
 use bytemuck::{Pod, Zeroable};
@@ -115,8 +115,8 @@ impl<'a> Draft<'a> {
         gguf: &Gguf<'_>,
         keys: &mut Keys<'_, '_>,
     ) -> Result<()> {
-        self.layers.fill(Layer::zeroed());
-        self.dense.fill(Dense::zeroed());
+        bytemuck::fill_zeroes(self.layers);
+        bytemuck::fill_zeroes(self.dense);
         for info in gguf.tensors() {
             let Some(slot) = self.place(config, info.name) else { continue };
             if slot.is_some() {
@@ -150,7 +150,7 @@ impl<'a> Draft<'a> {
 
     /// Where a tensor of this name belongs.
     fn place(&mut self, config: &Config, name: &[u8]) -> Option<&mut Slot> {
-        if one_of(name, &["token_embd.weight"]).is_some() {
+        if is(name, "token_embd.weight") {
             return Some(&mut self.token_embd);
         }
         let (kind, n, rest) = parts(name)?;
@@ -165,7 +165,7 @@ impl<'a> Draft<'a> {
 }
 
 /// The kinds of layers, as places in the list of their names.
-const KINDS: [&str; 3] = ["blk", "input_dense", "dense"];
+const KINDS: [&str; 3] = ["blk.", "input_dense.", "dense."];
 const LAYER: usize = 0;
 /// Dense layers before the recurrent ones; those after are the third kind.
 pub(super) const BEFORE: usize = 1;
@@ -174,8 +174,11 @@ pub(super) const AFTER: usize = 2;
 /// `kind.N.rest` taken apart; the kind is a place in [`KINDS`].
 #[inline(never)]
 pub(super) fn parts(name: &[u8]) -> Option<(usize, usize, &[u8])> {
-    let mut parts = name.splitn(3, |byte| *byte == b'.');
-    Some((one_of(parts.next()?, &KINDS)?, number(parts.next()?)?, parts.next()?))
+    let mut kinds = KINDS.iter().enumerate();
+    let (kind, rest) =
+        kinds.find_map(|(i, kind)| Some((i, name.strip_prefix(kind.as_bytes())?)))?;
+    let (n, rest) = numbered(rest)?;
+    Some((kind, n, rest))
 }
 
 /// Fills in the widths of a row of dense layers behind one of `width` numbers,
