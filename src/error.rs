@@ -247,6 +247,11 @@ impl Flaw {
 }
 
 impl Error {
+    /// [`Error::Unsupported`], whose words are left out where errors are codes.
+    pub(crate) const fn unsupported(what: Word) -> Self {
+        Self::Unsupported { what: if cfg!(feature = "messages") { what } else { &"" } }
+    }
+
     /// The status code of the C ABI: negative, and never given to another error.
     #[must_use]
     pub fn code(&self) -> i32 {

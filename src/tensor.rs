@@ -195,6 +195,9 @@ pub struct ActsBuffer<'a> {
 impl<'a> ActsBuffer<'a> {
     /// Lays out room for `n` numbers in all.
     pub fn lay(r: &mut Reserve<'a>, n: usize) -> Self {
+        if !cfg!(feature = "quant") {
+            return Self { q: &mut [], d: &mut [], s: &mut [] };
+        }
         let blocks = n.div_ceil(BLOCK);
         Self { q: r.take(n), d: r.take(blocks), s: r.take(blocks) }
     }

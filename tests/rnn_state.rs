@@ -105,6 +105,38 @@ fn ten_thousand_tokens_are_one_sequence_for_text_too() {
     });
 }
 
+/// The table of the first layer's products is memory for time, and no bit else:
+/// whatever of a batch it knows already, and wherever the work stops.
+#[test]
+fn the_table_of_tokens_changes_no_bit() {
+    let bundled = ["names", "shakespeare"].map(|name| format!("../../../examples/models/{name}"));
+    let random = ["lstm-q.f32", "lstm-q.f16", "lstm-q.q8_0", "lstm-q.q4_0"].map(String::from);
+    for name in random.into_iter().chain(bundled) {
+        with_model(&name, |model| {
+            let config = *model.as_rnn().unwrap().config();
+            assert!(config.n_table > 0, "{name}");
+            let ids = ids(200, config.n_vocab as u32);
+            let run = |low_memory: bool, budget: u32| {
+                let params = SessionParams { low_memory, all_logits: true, ..Default::default() };
+                let size = Session::mem_size(model, &params).unwrap();
+                let rows = with_session(model, params, |session| {
+                    let mut rows = Vec::new();
+                    for piece in ids.chunks(7).chain(ids.chunks(16)) {
+                        session.feed_ids(piece).unwrap();
+                        while session.eval(budget) == Ok(Progress::More) {}
+                        rows.push(bits(session.logits().unwrap()));
+                    }
+                    (rows, state(session))
+                });
+                (size, rows)
+            };
+            let (with, without) = (run(false, 0), run(true, 0));
+            assert!(with.0 >= without.0 + 4 * config.n_table, "{name}: {} {}", with.0, without.0);
+            assert!(with.1 == without.1 && run(false, 1).1 == without.1, "{name}");
+        });
+    }
+}
+
 /// Every place where the work can stop: one piece of a product per call.
 #[test]
 fn work_can_be_stopped_anywhere() {

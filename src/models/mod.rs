@@ -138,7 +138,7 @@ pub enum State<'a> {
 
 /// For what [`Keep`] did not ask for.
 #[cfg(feature = "text")]
-pub(crate) const NOT_KEPT: Error = Error::Unsupported { what: &"what the session does not keep" };
+pub(crate) const NOT_KEPT: Error = Error::unsupported(&"what the session does not keep");
 
 /// What a session keeps besides what it needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -220,7 +220,7 @@ impl<'a> Model<'a> {
         let ModelInfo { packed, file_size, model_mem_size: need, .. } = Self::outline(file)?.info;
         if !packed {
             let what = &"a plain GGUF file in read-only memory; pack it first";
-            return Err(Error::Unsupported { what });
+            return Err(Error::unsupported(what));
         }
         check_file(file_size, file, file.len())?;
         let too_small = Error::OutOfMemory { need };
@@ -280,7 +280,7 @@ impl<'a> Model<'a> {
     /// An error if the model takes no such token.
     pub(crate) fn check_id(&self, id: u32) -> Result<()> {
         match self.info.n_vocab {
-            0 => Err(Error::Unsupported { what: &"tokens for a model of vectors; use predict" }),
+            0 => Err(Error::unsupported(&"tokens for a model of vectors; use predict")),
             n_vocab if id < n_vocab => Ok(()),
             _ => Err(Error::BadToken { id }),
         }
@@ -429,7 +429,7 @@ impl<'a> Model<'a> {
             (Net::Rnn(net), State::Rnn(state)) => {
                 if !net.config().is_language_model() {
                     let what = &"text from a model that is no language model; use predict";
-                    return Err(Error::Unsupported { what });
+                    return Err(Error::unsupported(what));
                 }
                 let (n, from) = (batch.ids.len(), batch.logits_from);
                 let batch = rnn::Batch { input: rnn::Input::Ids(batch.ids), n, from, logits: true };

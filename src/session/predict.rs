@@ -25,10 +25,16 @@ pub struct Predict {
     pub every_step: bool,
 }
 
+/// Whether all numbers are finite.
+#[inline(never)]
+fn finite(numbers: &[f32]) -> bool {
+    numbers.iter().all(|v| v.is_finite())
+}
+
 impl<'m> Session<'m> {
     fn rnn(&self) -> Result<&'m Rnn<'m>> {
         let what = &"predict with a transformer; feed its tokens";
-        self.model.as_rnn().ok_or(Error::Unsupported { what })
+        self.model.as_rnn().ok_or(Error::unsupported(what))
     }
 
     fn rnn_state(&mut self) -> Result<&mut rnn::State<'m>> {
@@ -66,7 +72,7 @@ impl<'m> Session<'m> {
         let config = self.rnn()?.config();
         if config.n_vocab > 0 {
             let what = &"vectors for a model of tokens; use predict_ids";
-            return Err(Error::Unsupported { what });
+            return Err(Error::unsupported(what));
         }
         let (len, width) = (input.len(), config.n_input.max(1));
         if !len.is_multiple_of(width) {
@@ -124,15 +130,14 @@ impl<'m> Session<'m> {
             written += (steps - from) * net.config().n_output;
         }
         self.count(n);
-        let finite = out.iter().chain(self.read_state()?).all(|v| v.is_finite());
-        if finite { Ok(need) } else { Err(Error::Overflow) }
+        if finite(out) && finite(self.read_state()?) { Ok(need) } else { Err(Error::Overflow) }
     }
 
     fn check_steps(&self, n: usize, how: Predict) -> Result<()> {
         let bad = |need| Err(Error::BadInput { need });
         if how.stateful && self.rnn()?.config().bidirectional {
             let what = &"a stateful call of a bidirectional model: it needs its whole input";
-            return Err(Error::Unsupported { what });
+            return Err(Error::unsupported(what));
         }
         match self.model.whole_input() {
             Whole::Exactly(steps) if n != steps => bad(steps),
@@ -177,7 +182,7 @@ impl<'m> Session<'m> {
         if state.len() != need {
             return Err(Error::BadInput { need });
         }
-        if !state.iter().all(|v| v.is_finite()) {
+        if !finite(state) {
             return Err(Error::BadParam { name: &"state" });
         }
         self.forget_batch();

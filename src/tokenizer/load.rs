@@ -118,7 +118,7 @@ impl<'a> Tokenizer<'a> {
             _ if model.as_str().is_none() => return Err(Error::BadValue { key: MODEL }),
             _ => {
                 let what = &"this tokenizer.ggml.model; gpt2 and pagelm.pieces are";
-                return Err(Error::Unsupported { what });
+                return Err(Error::unsupported(what));
             }
         };
         if self.kind.is_bpe() {

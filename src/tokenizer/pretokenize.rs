@@ -23,7 +23,7 @@ impl Pre {
     pub(super) fn from_name(name: &[u8]) -> Result<Self> {
         match Value::Str(name).one_of(&["", "default", "gpt2", "gpt-2"]) {
             Some(_) => Ok(Self::Gpt2),
-            None => Err(Error::Unsupported { what: &"this tokenizer.ggml.pre; gpt-2 is" }),
+            None => Err(Error::unsupported(&"this tokenizer.ggml.pre; gpt-2 is")),
         }
     }
 

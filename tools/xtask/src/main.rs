@@ -15,6 +15,7 @@ mod ctx;
 mod demo;
 mod dist;
 mod emscripten;
+mod filter;
 mod header;
 mod hosts;
 mod installed;

@@ -12,7 +12,8 @@ use crate::toolchain::{self, Road};
 const LEAF: &str = "pagelm-c";
 
 /// Workspaces of their own.
-const APART: [&str; 3] = ["bindings/wasm-bindgen", "examples/cortex-m", "tools/bindgen"];
+const APART: [&str; 4] =
+    ["bindings/wasm-bindgen", "examples/cortex-m", "examples/filter", "tools/bindgen"];
 
 pub fn format(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
     let result = ctx.job("fmt", "cargo").args(["fmt", "--all", "--check"]).run();

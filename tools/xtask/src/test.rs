@@ -10,8 +10,8 @@ use crate::tally::Tally;
 use crate::toolchain::{self, Road};
 use crate::wasm::{self, Variant};
 use crate::{
-    aarch64, bench, bindgen, carry, checks, cortex_m, cpp, emscripten, header, hosts, installed,
-    instructions, native, package, rust, setup, sizes, train, web,
+    aarch64, bench, bindgen, carry, checks, cortex_m, cpp, emscripten, filter, header, hosts,
+    installed, instructions, native, package, rust, setup, sizes, train, web,
 };
 
 struct Step {
@@ -74,6 +74,11 @@ const STEPS: &[Step] = &[
         run: carry::step,
     },
     Step { name: "cortex-m", what: "texts on an emulated Cortex-M4", run: cortex_m::step },
+    Step {
+        name: "filter",
+        what: "a filter in 10 KB of wasm, by the Rust library alone",
+        run: filter::step,
+    },
     Step { name: "bench", what: "the benchmark rig, with pagelm alone", run: bench::step },
     Step { name: "train", what: "the training scripts, and shortened runs", run: train::step },
     Step {

@@ -43,6 +43,8 @@ pub enum Variant {
     /// simd128 with recurrent networks as functions of vectors alone, and only
     /// the functions that such a page calls.
     Vectors,
+    /// examples/filter: the same without the C interface.
+    Filter,
     /// simd128 with the kernel suite as its only additional export.
     Check,
     /// The same with relaxed-simd.
@@ -54,7 +56,8 @@ impl Variant {
     /// Builds that run the kernel suite on themselves.
     pub const CHECKS: [Variant; 2] = [Variant::Check, Variant::CheckRelaxed];
     /// Builds for pages with one kind of model: measured, not shipped.
-    pub const PARTIAL: [Variant; 3] = [Variant::Gpt2, Variant::Recurrent, Variant::Vectors];
+    pub const PARTIAL: [Variant; 4] =
+        [Variant::Gpt2, Variant::Recurrent, Variant::Vectors, Variant::Filter];
 
     /// The file's name, here and in bindings/js.
     pub fn file(self) -> &'static str {
@@ -65,6 +68,7 @@ impl Variant {
             Variant::Gpt2 => "pagelm-gpt2.wasm",
             Variant::Recurrent => "pagelm-rnn.wasm",
             Variant::Vectors => "pagelm-vectors.wasm",
+            Variant::Filter => "pagelm-filter.wasm",
             Variant::Check => "check.wasm",
             Variant::CheckRelaxed => "check-relaxed.wasm",
         }
@@ -74,13 +78,18 @@ impl Variant {
     pub fn own_exports(self) -> &'static [&'static str] {
         match self {
             Variant::Check | Variant::CheckRelaxed => &["pagelm_check", "pagelm_check_product"],
+            Variant::Filter => &["place", "input", "output", "load", "filter"],
             _ => &[],
         }
     }
 
     /// The functions of the header that it exports, where these are not all it has.
     fn only(self) -> Option<&'static [&'static str]> {
-        (self == Variant::Vectors).then_some(&VECTORS)
+        match self {
+            Variant::Vectors => Some(&VECTORS),
+            Variant::Filter => Some(&[]),
+            _ => None,
+        }
     }
 
     /// What of the engine is in it, as arguments for cargo.
@@ -92,7 +101,16 @@ impl Variant {
                 &["--no-default-features", "--features", "rnn,text,quant,messages"]
             }
             Variant::Vectors => &["--no-default-features", "--features", "rnn"],
+            Variant::Filter => &[],
             Variant::Check | Variant::CheckRelaxed => &["--features", "_check"],
+        }
+    }
+
+    /// The crate, and what cargo calls its module.
+    fn package(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Variant::Filter => ("examples/filter", "pagelm-filter", "pagelm_filter.wasm"),
+            _ => (".", "pagelm-c", "pagelm.wasm"),
         }
     }
 
@@ -169,18 +187,20 @@ fn build_dir(ctx: &Ctx, road: Road, variant: Variant) -> PathBuf {
 
 /// The module as the linker left it, names and all.
 pub fn linked(ctx: &Ctx, road: Road, variant: Variant) -> PathBuf {
-    build_dir(ctx, road, variant).join(TARGET).join("dist/pagelm.wasm")
+    build_dir(ctx, road, variant).join(TARGET).join("dist").join(variant.package().2)
 }
 
 /// Builds one module. `prepare` of the road must have succeeded.
 pub fn build(ctx: &Ctx, road: Road, variant: Variant) -> Result<PathBuf> {
     let name = flavour(road, variant);
     let target = build_dir(ctx, road, variant);
+    let (folder, package, _) = variant.package();
     let mut job = road
         .cargo(ctx, &format!("wasm-{name}"), "rustc")
+        .dir(&ctx.path(folder))
         .env("CARGO_TARGET_DIR", &target)
         .env("CARGO_ENCODED_RUSTFLAGS", variant.rustflags())
-        .args(["--package", "pagelm-c", "--lib", "--crate-type", "cdylib", "--profile", "dist"]);
+        .args(["--package", package, "--lib", "--crate-type", "cdylib", "--profile", "dist"]);
     job = job.args(variant.features());
     job.run()?;
     let linked = linked(ctx, road, variant);
@@ -220,12 +240,17 @@ fn trim_exports(ctx: &Ctx, name: &str, variant: Variant, from: &Path, to: &Path)
 /// wasm-opt, which learns the features from the module's own section; that
 /// section and the others no browser reads are dropped at the very end.
 ///
+/// What is worth it rustc has inlined, and of what is left (an error noted, a key
+/// looked up) each call is smaller than the function.
+///
 /// The stack's far end lies in the lowest memory, which nothing addresses by
 /// going round the end of all memory; so a constant added to an address can
 /// become part of the load, which is one instruction less for most of them.
 fn optimise(ctx: &Ctx, name: &str, from: &Path, to: &Path) -> Result<()> {
     npm_program(ctx, &format!("wasm-opt-{name}"), "binaryen/bin/wasm-opt")?
         .args(["-O3", "--converge", "--low-memory-unused"])
+        .args(["--flexible-inline-max-function-size", "0"])
+        .args(["--one-caller-inline-max-function-size", "0"])
         .args(["--strip-debug", "--strip-producers", "--strip-target-features"])
         .arg(from)
         .arg("-o")

@@ -1,0 +1,28 @@
+// The host of the module: a function from samples to samples.
+//
+//   const filter = await loadFilter(await WebAssembly.compileStreaming(fetch("pagelm-filter.wasm")), bytesOfTheModel);
+//   const clean = filter(noisy);          // a Float32Array of any length; it goes on where it was
+//
+// An AudioWorklet gets the compiled module and the model's bytes by `processorOptions`, and calls it on each block of 128.
+
+export async function loadFilter(module, model) {
+  const { memory, place, input, output, load, filter } = (await WebAssembly.instantiate(module)).exports;
+  const room = new Uint8Array(memory.buffer, place());
+  const check = (status) => {
+    if (status < 0) throw new Error(`the filter says ${status}: see PAGELM_ERROR_ in pagelm.h`);
+    return status;
+  };
+  if (model.length > 65536) throw new Error(`the model has ${model.length} bytes, of 65536 at most`);
+  room.set(model);
+  check(load(model.length));
+  const [x, y] = [input(), output()].map((at) => new Float32Array(memory.buffer, at, 128));
+  return (samples) => {
+    const all = new Float32Array(samples.length);
+    for (let at = 0; at < samples.length; at += 128) {
+      const block = samples.slice(at, at + 128);
+      x.set(block);
+      all.set(y.subarray(0, check(filter(block.length))), at);
+    }
+    return all;
+  };
+}
