@@ -203,6 +203,11 @@
 // the quantised formats.
 #define PAGELM_HALF_CACHE 8
 
+// Flag of `pagelm_session_params`: do without what only saves time. That is the table in which a
+// recurrent network with fewer tokens than numbers in an embedding keeps what its first layer makes
+// of each token. The results are the same.
+#define PAGELM_LOW_MEMORY 16
+
 // Flag of `predict`: go on from the state that the call before left.
 #define PAGELM_STATEFUL 1
 
@@ -314,7 +319,8 @@ typedef struct {
     uint32_t max_text;
     // PAGELM_WHEN_FULL_*.
     uint32_t when_full;
-    // PAGELM_ALL_LOGITS, PAGELM_EMBEDDING, PAGELM_ATTENTION and PAGELM_HALF_CACHE, or 0.
+    // PAGELM_ALL_LOGITS, PAGELM_EMBEDDING, PAGELM_ATTENTION, PAGELM_HALF_CACHE and
+    // PAGELM_LOW_MEMORY, or 0.
     uint32_t flags;
 } pagelm_session_params;
 

@@ -5,13 +5,17 @@ import { SHAPES } from "../jobs.mjs";
 const BYTES = { f32: 4, fp32: 4, layers: 4, q8_0: 34 / 32, q4_0: 18 / 32, uint8: 1, int8: 1 };
 const base = (dtype) => dtype.replace("plain.", "");
 
-/** Weights that a step multiplies: of the matrices in the middle, and of the head. */
-export function weightsOf(shape) {
+/**
+ * Weights that a step multiplies: of the matrices in the middle, and of the head. With a table of what the first layer
+ * makes of each token, as pagelm keeps it for a small vocabulary, its matrix for the input is not among them.
+ */
+export function weightsOf(shape, hasTable = false) {
   const { kind, layers, width, hidden, embedding, vocab } = shape;
   if (kind === "gpt") return { body: layers * 12 * width ** 2, head: width * vocab };
   const gates = kind === "lstm" ? 4 : 3;
   let body = 0;
   for (let i = 0; i < layers; i++) body += gates * hidden * ((i ? hidden : embedding) + hidden);
+  if (hasTable) body -= gates * hidden * embedding;
   return { body, head: hidden * vocab };
 }
 
@@ -29,7 +33,9 @@ const CACHED = 24e6;
 export function decodeLimit(row, rows) {
   const roofline = rows.find(({ engine, host }) => engine === "roofline" && host === row.host);
   if (!roofline?.read_gbs || row.model === "machine") return null;
-  const { body, head } = weightsOf(SHAPES[row.model]);
+  const shape = SHAPES[row.model];
+  const hasTable = row.engine.startsWith("pagelm") && shape.kind !== "gpt" && shape.vocab <= shape.embedding;
+  const { body, head } = weightsOf(shape, hasTable);
   const isFloat = BYTES[base(row.dtype)] === 4;
   const peak = isFloat ? "f32_gops" : row.engine.includes("relaxed") ? "relaxed_gops" : "dot8_gops";
   const limits = [];

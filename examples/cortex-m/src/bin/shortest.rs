@@ -20,7 +20,7 @@ fn write_a_name(out: &mut board::Console, arena: &mut [u8]) -> Result<()> {
     let size = pagelm::probe(&NAMES.0)?.model_mem_size.next_multiple_of(8);
     let (model_mem, session_mem) = arena.split_at_mut(size);
     let model = Model::from_packed(&NAMES.0, model_mem)?;
-    let params = SessionParams { n_ctx: 32, ..SessionParams::default() };
+    let params = SessionParams { n_ctx: 32, low_memory: true, ..SessionParams::default() };
     let mut session = Session::new(&model, session_mem, &params)?;
     while let Step::Token(_) = session.run(0)? {
         out.write_bytes(session.text());
