@@ -204,7 +204,7 @@
 #define PAGELM_HALF_CACHE 8
 
 // Flag of `pagelm_session_params`: do without what only saves time. That is the table in which a
-// recurrent network with fewer tokens than numbers in an embedding keeps what its first layer makes
+// recurrent network with no more tokens than its first layer has inputs keeps what that layer makes
 // of each token. The results are the same.
 #define PAGELM_LOW_MEMORY 16
 
@@ -277,7 +277,7 @@ typedef struct {
     uint64_t model_mem_size;
     // Weights.
     uint64_t n_params;
-    // Work of one token in an empty context, in the units of `budget`.
+    // Work of one token in an empty context, at most, in the units of `budget`.
     uint64_t work_per_token;
     // The architecture, for example "gpt2"; ended by a zero byte, cut to fit.
     char arch[16];
@@ -365,9 +365,9 @@ typedef struct {
     uint32_t n_generated;
     // PAGELM_FINISH_*.
     uint32_t finish;
-    // Work until the queue is empty, in the units of `budget`.
+    // Work until the queue is empty, at most, in the units of `budget`.
     uint64_t work_left;
-    // Work done since `init` or `reset`, in the units of `budget`.
+    // Work of the tokens done since `init` or `reset`, in the same units and by the same measure.
     uint64_t work_done;
 } pagelm_session_info;
 

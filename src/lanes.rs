@@ -3,7 +3,7 @@
 //! [`crate::math`] and the loops of a layer are written once, for any [`Real`]:
 //! `f32` is one, and [`Lanes`] is what they take at a time. Where a build has
 //! vectors and its optimisation level makes none by itself (wasm), that is a
-//! vector; elsewhere it is `f32`, and the compiler's vectoriser does the rest.
+//! vector; elsewhere it is `f32`, and the compiler's vectoriser does what it can.
 //! Every operation here rounds alike in both, so the bits do not depend on it.
 #![forbid(unsafe_code)]
 

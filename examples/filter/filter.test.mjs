@@ -12,8 +12,10 @@ const module = new WebAssembly.Module(readFileSync(process.env.FILTER_WASM));
 const model = readFileSync(process.env.FILTER_MODEL);
 const noisy = numbers("noisy"), want = numbers("filtered");
 
-test("it imports nothing", () => {
+test("it imports nothing, and exports what its page calls", () => {
   assert.deepEqual(WebAssembly.Module.imports(module), []);
+  const names = WebAssembly.Module.exports(module).map(({ name }) => name).filter((name) => name !== "__heap_base");
+  assert.deepEqual(names.sort(), ["filter", "input", "load", "memory", "output", "place"]);
 });
 
 test("it gives what PyTorch gives", async () => {
@@ -26,7 +28,9 @@ test("it gives what PyTorch gives", async () => {
 
 test("samples one by one are the whole signal, to the bit", async () => {
   const [whole, single] = [await loadFilter(module, model), await loadFilter(module, model)];
-  assert.deepEqual(Float32Array.from(noisy, (v) => single(Float32Array.of(v))[0]), whole(noisy));
+  const out = new Float32Array(noisy.length);
+  assert.equal(whole(noisy, out), out);
+  assert.deepEqual(Float32Array.from(noisy, (v) => single(Float32Array.of(v))[0]), out);
 });
 
 test("a model can be loaded anew: the state begins anew", async () => {
@@ -40,8 +44,9 @@ test("a model can be loaded anew: the state begins anew", async () => {
     return new Float32Array(memory.buffer, output(), 128).slice();
   };
   assert.deepEqual(first(), first());
-  assert.equal(filter(129), -26, "more than a block");
+  assert.equal(filter(129), -35, "more than a block");
   assert.equal(load(65537), -15, "more than the room");
+  assert.equal(filter(1), -26, "and then nothing is loaded");
   new Uint8Array(memory.buffer, place()).fill(0, 0, 4);
   assert.equal(load(model.length), -2, "no model file");
   assert.equal(filter(1), -26, "and then nothing is loaded");

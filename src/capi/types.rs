@@ -116,7 +116,7 @@ pub const PAGELM_ATTENTION: u32 = 4;
 /// the quantised formats.
 pub const PAGELM_HALF_CACHE: u32 = 8;
 /// Flag of `pagelm_session_params`: do without what only saves time. That is the table in which a
-/// recurrent network with fewer tokens than numbers in an embedding keeps what its first layer makes
+/// recurrent network with no more tokens than its first layer has inputs keeps what that layer makes
 /// of each token. The results are the same.
 pub const PAGELM_LOW_MEMORY: u32 = 16;
 /// Flag of `predict`: go on from the state that the call before left.
@@ -191,7 +191,7 @@ pub struct pagelm_model_info {
     pub model_mem_size: u64,
     /// Weights.
     pub n_params: u64,
-    /// Work of one token in an empty context, in the units of `budget`.
+    /// Work of one token in an empty context, at most, in the units of `budget`.
     pub work_per_token: u64,
     /// The architecture, for example "gpt2"; ended by a zero byte, cut to fit.
     pub arch: [c_char; 16],
@@ -273,9 +273,9 @@ pub struct pagelm_session_info {
     pub n_generated: u32,
     /// PAGELM_FINISH_*.
     pub finish: u32,
-    /// Work until the queue is empty, in the units of `budget`.
+    /// Work until the queue is empty, at most, in the units of `budget`.
     pub work_left: u64,
-    /// Work done since `init` or `reset`, in the units of `budget`.
+    /// Work of the tokens done since `init` or `reset`, in the same units and by the same measure.
     pub work_done: u64,
 }
 

@@ -25,6 +25,9 @@ impl<'g, 'a> Keys<'g, 'a> {
     /// Fails for a key that is absent, or whose value will not do.
     #[inline(never)]
     pub(super) fn refuse(&mut self, key: Word) {
+        if self.failed.is_err() {
+            return; // The look for the key is a walk.
+        }
         let is_there = self.get(key).is_some();
         self.fail(if is_there { Error::BadValue { key } } else { Error::MissingKey { key } });
     }

@@ -71,7 +71,8 @@ pub struct ModelInfo {
     pub model_mem_size: usize,
     /// Numbers in all tensors.
     pub n_params: usize,
-    /// Work for one token in units of a session's budget, attention left out.
+    /// Work for one token in units of a session's budget, attention left out; less
+    /// where a recurrent network has its first layer's share in the table.
     pub work_per_token: u64,
     /// Numbers in a step of input, for [`crate::Session::predict`]; 0 if the input is tokens.
     pub n_input: u32,
@@ -140,7 +141,7 @@ pub enum State<'a> {
 #[cfg(feature = "text")]
 pub(crate) const NOT_KEPT: Error = Error::unsupported(&"what the session does not keep");
 
-/// What a session keeps besides what it needs.
+/// What a session keeps besides what it needs, or leaves out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keep {
     /// See [`crate::SessionParams::embedding`].

@@ -48,8 +48,9 @@ pub struct SessionParams {
     /// done where heads have an odd number of dimensions or without the feature
     /// `quant`, and of no use to a recurrent network.
     pub half_cache: bool,
-    /// Do without what only saves time: the table in which a recurrent network of
-    /// few tokens keeps what its first layer makes of each. The results are the same.
+    /// Do without what only saves time: the table in which a recurrent network with
+    /// no more tokens than its first layer has inputs (and one direction in it)
+    /// keeps what that layer makes of each. The results are the same.
     pub low_memory: bool,
 }
 

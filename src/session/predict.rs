@@ -217,9 +217,7 @@ impl<'m> Session<'m> {
         params: &SessionParams,
     ) -> Result<Self> {
         let n_batch = params.n_batch(model, usize::MAX);
-        // Tokens are not what this build is for: no table.
-        let keep = Keep { low_memory: true, ..Keep::default() };
-        let state = model.lay_state(r, 0, n_batch, keep);
+        let state = model.lay_state(r, 0, n_batch, Keep::default());
         Ok(Self { model, n_batch, state })
     }
 

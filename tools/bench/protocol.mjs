@@ -1,6 +1,6 @@
 // How an engine is measured: the same code for every one, in a page and in Node.js.
 //
-// An engine is { version, load(), prefill(ids) -> next id, step(id) -> next id, note? }. `prefill` begins a new text and
+// An engine is { version, load(), prefill(ids) -> next id, step(id) -> next id, note?, table? }. `prefill` begins a new text and
 // reads `ids`; `step` feeds one id. Both give the id with the greatest logit, taken in JavaScript or by the package.
 // An engine whose package takes text only brings `measure(plan)` instead.
 
@@ -104,8 +104,8 @@ export async function measure(engine, { plan, shape }) {
     await engine.prefill(long);
     prefill.push((long.length / (now() - begin)) * 1000);
   }
-  const { version, note } = engine;
-  return { version, note, tokens, decode, prefill, load_ms: loaded - start, first_ms: first, wasm_bytes: wasmBytes() };
+  const { version, note, table } = engine;
+  return { version, note, table, tokens, decode, prefill, load_ms: loaded - start, first_ms: first, wasm_bytes: wasmBytes() };
 }
 
 /** Loads the engine of a job and measures it; an error is a result, too. */

@@ -5,6 +5,15 @@
 //! The host writes a packed model file (`pagelm pack`) to `place()`, calls
 //! `load`, and then, as often as it likes, writes samples to `input()`, calls
 //! `filter` and reads as many at `output()`. `filter.mjs` is such a host.
+//!
+//! ```text
+//! RUSTFLAGS=-Ctarget-feature=+simd128 cargo build --target wasm32-unknown-unknown --profile dist
+//! cargo run --release -p pagelm-cli -- pack examples/models/denoise.gguf -o denoise.plm    # in the project's folder
+//! ```
+//!
+//! wasm-opt makes a fifth less of it. `cargo xtask test filter` does all of
+//! that and holds the outputs to PyTorch's; `target/wasm/*/pagelm-filter.wasm` is
+//! the module that docs/SIZES.md weighs.
 #![no_std]
 
 use core::cell::UnsafeCell;
@@ -41,7 +50,8 @@ static OUTPUT: Own<[f32; BLOCK]> = Own::new([0.0; BLOCK]);
 static MODEL: Own<Option<Model<'static>>> = Own::new(None);
 static SESSION: Own<Option<Session<'static>>> = Own::new(None);
 
-/// Where the model file goes.
+/// Where the model file goes. What was loaded before lies there: behind a write
+/// only `load` may follow.
 #[unsafe(no_mangle)]
 extern "C" fn place() -> *mut u8 {
     // SAFETY: a place, not a reference; the room is a static.
@@ -78,24 +88,26 @@ extern "C" fn filter(n: usize) -> i32 {
     // SAFETY: one thread, and the host does nothing while this runs.
     let (session, input, output) =
         unsafe { (&mut *SESSION.0.get(), &*INPUT.0.get(), &mut *OUTPUT.0.get()) };
-    let (Some(session), Some(input)) = (session, input.get(..n)) else {
-        return Error::NotLoaded.code();
-    };
+    let Some(session) = session else { return Error::NotLoaded.code() };
+    let Some(input) = input.get(..n) else { return Error::BadInput { need: BLOCK }.code() };
     let how = Predict { stateful: true, every_step: true };
     status(session.predict(input, how, output).map(|n| n as i32))
 }
 
 /// A session of the model file, in what the file leaves of the room.
 fn start(len: usize) -> Result<Session<'static>> {
+    // SAFETY: one thread, and no reference into them lives on between calls.
+    unsafe {
+        *SESSION.0.get() = None;
+        *MODEL.0.get() = None;
+    }
     if len > ROOM {
         return Err(Error::TooLarge);
     }
     let at = len.next_multiple_of(64);
-    // SAFETY: one thread; what was made of the room before ends here. Both parts are in the room
-    // (`len` is, and 64 divides its size), and apart.
+    // SAFETY: nothing refers to the room any more. Both parts are in it (`len` is, and 64 divides
+    // its size), and apart.
     let (file, mem) = unsafe {
-        *SESSION.0.get() = None;
-        *MODEL.0.get() = None;
         (slice::from_raw_parts(place(), len), slice::from_raw_parts_mut(place().add(at), ROOM - at))
     };
     let size = pagelm::probe(file)?.model_mem_size.next_multiple_of(64);

@@ -90,8 +90,10 @@ pub struct Config {
     pub widest: usize,
     /// The most gates of a layer, both directions together.
     pub widest_gates: usize,
-    /// Numbers in a table of the first layer's products with each token's
-    /// embedding; 0 if it would be larger than the matrix itself in F32.
+    /// Numbers in a table of what the first layer's matrix makes of each token: a
+    /// mark and the product. 0 if there are more tokens than the matrix has
+    /// columns, so that it takes no more room than the matrix in F32; if the
+    /// layer runs in both directions; and without the feature `text`.
     pub n_table: usize,
     /// The last recurrent layer's output, or what there is in its place.
     pub n_hidden: usize,
@@ -188,12 +190,11 @@ impl Config {
         let layers = Layers::read(keys, self.n_layer);
         for layer in 0..self.n_layer {
             let (hidden, n_ways) = layers.get(layer, keys);
-            self.n_hidden = hidden * n_ways;
-            // Without texts no table is kept.
-            let few = cfg!(feature = "text") && self.n_vocab <= self.n_input;
-            if few && layer == 0 && n_ways == 1 {
+            if layer == 0 && n_ways == 1 && self.n_vocab <= self.n_hidden && cfg!(feature = "text")
+            {
                 self.n_table = self.n_vocab.saturating_mul(1 + hidden * self.cell.n_gates());
             }
+            self.n_hidden = hidden * n_ways;
             self.n_state = self.n_state.saturating_add(self.n_hidden * self.cell.n_states());
             self.widest_gates = self.widest_gates.max(self.n_hidden * self.cell.n_gates());
             self.widest = self.widest.max(self.n_hidden);
@@ -288,11 +289,11 @@ fn activation(keys: &mut Keys<'_, '_>, key: Word, absent: Activation) -> Activat
 #[inline(never)]
 fn array<'a>(keys: &mut Keys<'_, 'a>, key: Word, n: usize) -> Array<'a> {
     let Some(value) = keys.get(key) else { return Array::default() };
-    let array = value.as_array().unwrap_or_default();
-    if array.len() != n {
+    let array = value.as_array().filter(|array| array.len() == n);
+    if array.is_none() {
         keys.refuse(key);
     }
-    array
+    array.unwrap_or_default()
 }
 
 /// What the metadata says of each recurrent layer.

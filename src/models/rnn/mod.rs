@@ -164,7 +164,8 @@ pub struct State<'a> {
 
 impl<'a> State<'a> {
     /// Lays it out for batches of `n_batch` steps, `n_pool` numbers for an embedding
-    /// and `n_table` for the table of products ([`Config::n_table`] or none).
+    /// and `n_table` for the table of products ([`Config::n_table`] or none). The
+    /// memory must be zeros: anything else in the table counts as a product.
     pub fn lay(
         r: &mut Reserve<'a>,
         config: &Config,

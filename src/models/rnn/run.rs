@@ -204,7 +204,8 @@ impl<'a> Run<'_, 'a> {
     }
 
     /// Takes g for all tokens of the batch from the table, or keeps it there;
-    /// false if the table lacks one of them.
+    /// false if the table lacks one of them. (Without texts there is no table,
+    /// which the compiler is told here.)
     fn recall(&self, table: &mut [f32], g: &mut [f32], gates: usize, keep: bool) -> bool {
         let Input::Ids(ids) = self.batch.input else { return false };
         if !cfg!(feature = "text") || table.is_empty() || self.cursor.layer > 0 {

@@ -135,7 +135,10 @@ impl<'a> Draft<'a> {
         let known = Functions::read(keys, &"input_dense_activations", before.len());
         bind_dense(before, &mut width, names, (&known, keys), 0);
         bind_layers(self.layers, config, keys, &mut width);
-        width = width.checked_mul(config.flatten.max(1)).ok_or(Error::TooLarge)?;
+        width = width.checked_mul(config.flatten.max(1)).unwrap_or_else(|| {
+            keys.fail(Error::TooLarge);
+            0
+        });
         let known = Functions::read(keys, &"dense_activations", after.len());
         // The embedding serves as the last matrix only if it has that width.
         let tied = if config.tied { config.n_vocab } else { 0 };
@@ -235,7 +238,8 @@ fn bind_layers(table: &mut [Layer], config: &Config, keys: &mut Keys<'_, '_>, wi
             want.check(slot, shape, (name, i as u16), keys);
         }
         *width = layer.output();
-        state += (*width * cell.n_states()) as u32;
+        // Too large only where a matrix is missing, which is a failure already.
+        state = state.saturating_add((*width * cell.n_states()) as u32);
     }
 }
 

@@ -26,6 +26,8 @@ export default async function (job, files) {
   };
   return {
     version: job.version,
+    // The first layer's product with each token is kept once it was computed: see docs/ABI.md.
+    table: job.shape.vocab <= job.shape.embedding,
     async load() {
       model = await loadModel(files.model(job.model), { wasm, contextLength: Math.min(256, job.shape.context ?? 256) });
     },

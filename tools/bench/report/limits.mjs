@@ -33,9 +33,7 @@ const CACHED = 24e6;
 export function decodeLimit(row, rows) {
   const roofline = rows.find(({ engine, host }) => engine === "roofline" && host === row.host);
   if (!roofline?.read_gbs || row.model === "machine") return null;
-  const shape = SHAPES[row.model];
-  const hasTable = row.engine.startsWith("pagelm") && shape.kind !== "gpt" && shape.vocab <= shape.embedding;
-  const { body, head } = weightsOf(shape, hasTable);
+  const { body, head } = weightsOf(SHAPES[row.model], row.table);
   const isFloat = BYTES[base(row.dtype)] === 4;
   const peak = isFloat ? "f32_gops" : row.engine.includes("relaxed") ? "relaxed_gops" : "dot8_gops";
   const limits = [];

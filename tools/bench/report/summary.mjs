@@ -52,6 +52,7 @@ async function row(job, runs, models) {
   result.agrees = await agreement(job, good[0].tokens, models);
   result.others = round(Math.max(...good.map((run) => run.others ?? 0)));
   result.version = good[0].version;
+  if (good[0].table) result.table = true;
   return result;
 }
 

@@ -15,6 +15,7 @@ use crate::setup::{Browser, node, npm_program, web_tools};
 use crate::sizes::Size;
 use crate::tally::{Tally, excused};
 use crate::toolchain::{self, Choice, Road, TARGET, Target};
+use crate::wasm::NO_INLINING;
 use crate::web::tap_total;
 
 pub const CRATE: &str = "bindings/wasm-bindgen";
@@ -195,6 +196,7 @@ fn bindgen(ctx: &Ctx, linked: &Path, form: &str, out: &Path) -> Result<()> {
     let wasm = out.join("pagelm_bg.wasm");
     npm_program(ctx, "bindgen-wasm-opt", "binaryen/bin/wasm-opt")?
         .arg("-O3")
+        .args(NO_INLINING)
         .args(["--strip-debug", "--strip-producers", "--strip-target-features"])
         .arg(&wasm)
         .arg("-o")

@@ -8,18 +8,17 @@ use anyhow::{Result, ensure};
 use crate::ctx::Ctx;
 use crate::setup::node;
 use crate::tally::Tally;
-use crate::toolchain::Road;
+use crate::toolchain::{self, Choice, Road};
 use crate::wasm::{self, Variant};
 use crate::{hosts, web};
 
 pub fn step(ctx: &Ctx, tally: &mut Tally) -> Result<()> {
     println!("  Node.js {}", node(ctx)?);
-    let rustup = wasm::path(ctx, Road::Rustup, Variant::Simd128).is_file();
-    let road = if rustup { Road::Rustup } else { Road::Debian };
+    let road = toolchain::choose(ctx, Choice::Auto)?;
     let module = wasm::build(ctx, road, Variant::Filter)?;
     let folder = ctx.target.join("filter");
     fs::create_dir_all(&folder)?;
-    if rustup {
+    if road == Road::Rustup {
         let job = road.cargo(ctx, "filter-clippy", "clippy").dir(&ctx.path("examples/filter"));
         let job = job.env("CARGO_TARGET_DIR", folder.join("clippy"));
         let result = job.args(["--profile", "dist", "--", "-D", "warnings"]).run();

@@ -237,11 +237,13 @@ fn trim_exports(ctx: &Ctx, name: &str, variant: Variant, from: &Path, to: &Path)
     Ok(())
 }
 
-/// wasm-opt, which learns the features from the module's own section; that
-/// section and the others no browser reads are dropped at the very end.
-///
 /// What is worth it rustc has inlined, and of what is left (an error noted, a key
 /// looked up) each call is smaller than the function.
+pub const NO_INLINING: [&str; 4] =
+    ["--flexible-inline-max-function-size", "0", "--one-caller-inline-max-function-size", "0"];
+
+/// wasm-opt, which learns the features from the module's own section; that
+/// section and the others no browser reads are dropped at the very end.
 ///
 /// The stack's far end lies in the lowest memory, which nothing addresses by
 /// going round the end of all memory; so a constant added to an address can
@@ -249,8 +251,7 @@ fn trim_exports(ctx: &Ctx, name: &str, variant: Variant, from: &Path, to: &Path)
 fn optimise(ctx: &Ctx, name: &str, from: &Path, to: &Path) -> Result<()> {
     npm_program(ctx, &format!("wasm-opt-{name}"), "binaryen/bin/wasm-opt")?
         .args(["-O3", "--converge", "--low-memory-unused"])
-        .args(["--flexible-inline-max-function-size", "0"])
-        .args(["--one-caller-inline-max-function-size", "0"])
+        .args(NO_INLINING)
         .args(["--strip-debug", "--strip-producers", "--strip-target-features"])
         .arg(from)
         .arg("-o")
