@@ -49,7 +49,11 @@ fn with_model(name: &str, mut f: impl FnMut(&str, &mut Model)) {
     let size = pagelm::probe(file.bytes()).unwrap().model_mem_size;
     let mut mem = Aligned::zeroed(size);
     f("plain", &mut Model::load(file.bytes_mut(), mem.bytes_mut()).unwrap());
-    assert!(pagelm::probe(file.bytes()).unwrap().packed, "loading packs in place");
+    let info = pagelm::probe(file.bytes()).unwrap();
+    assert!(info.packed, "loading packs in place");
+    let need = info.model_mem_size;
+    let short = Model::from_packed(file.bytes(), &mut mem.bytes_mut()[..need - 1]).map(|_| ());
+    assert_eq!(short, Err(pagelm::Error::OutOfMemory { need }));
     f("packed", &mut Model::from_packed(file.bytes(), mem.bytes_mut()).unwrap());
 }
 

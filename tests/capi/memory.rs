@@ -105,6 +105,20 @@ fn the_header_alone_tells_the_session_s_size() {
 }
 
 #[test]
+fn low_memory_does_without_the_table_of_tokens() {
+    let names = std::fs::read("examples/models/names.gguf").unwrap();
+    let loaded = load(&names);
+    let size = |flags| {
+        session_size(
+            loaded.model,
+            &pagelm_session_params { flags, ..sized!(pagelm_session_params) },
+        )
+    };
+    // 27 characters, an Elman layer of 160: for each a mark and its product, in whole cache lines.
+    assert_eq!(size(0) - size(PAGELM_LOW_MEMORY), (4 * 27 * 161usize).next_multiple_of(64));
+}
+
+#[test]
 fn parameters_out_of_range_are_refused() {
     let loaded = load(&bytes_model());
     let query = |change: fn(&mut pagelm_session_params)| {

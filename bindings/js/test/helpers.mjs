@@ -11,6 +11,7 @@ export const WASM = {
 };
 export const LEXICON = new URL("examples/models/gpt2-basic-lexicon.gguf", root);
 export const BYTES = new URL("examples/models/gpt2-basic-bytes.gguf", root);
+export const NAMES = new URL("examples/models/names.gguf", root);
 export const SORT = new URL("examples/models/gpt-nano-sort.gguf", root);
 
 export { allowRelaxed } from "../../../tools/web/relaxed.mjs";

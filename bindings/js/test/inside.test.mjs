@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { PagelmError, loadModel } from "../node.js";
 import { loadModel as loadByCore } from "../pagelm.js";
-import { LEXICON, SORT, WASM, failure, read } from "./helpers.mjs";
+import { LEXICON, NAMES, SORT, WASM, failure, read } from "./helpers.mjs";
 
 const TEXT = "The model is small and the machine is old";
 const model = await loadModel(LEXICON, { embedding: true, attention: true });
@@ -65,6 +65,16 @@ test("a half cache takes half the memory and gives the same text in every build,
     if (how.batch !== 1) assert.ok(Math.abs(saved - 2 * (12 + 16) * layers * heads * contextLength) < 1024, `${saved} bytes`);
     it.dispose();
   }
+});
+
+test("low memory does without the table of tokens and gives the same text", async () => {
+  const options = { maxTokens: 40, seed: 4, temperature: 1 };
+  const [full, low] = await Promise.all([{}, { lowMemory: true }].map((how) => loadModel(NAMES, how)));
+  // 27 characters, an Elman layer of 160.
+  assert.ok(full.memory.session - low.memory.session >= 4 * 27 * 161);
+  assert.deepEqual(await low.complete("", options), await full.complete("", options));
+  full.dispose();
+  low.dispose();
 });
 
 describe("attention", () => {
