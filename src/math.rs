@@ -47,12 +47,8 @@ fn step<V: Real>(x: V, y: V, c: f32) -> V {
 ///
 /// With x = n ln 2 + r it is 2^n (e^r - 1) + (2^n - c). The series of e^r - 1 to
 /// the seventh power is exact to a rounding for |r| <= ln 2 / 2.
-///
-/// One function in wasm, where five copies would weigh more than their calls cost;
-/// by C's conventions, as Rust's own hand a vector back through memory.
-#[cfg_attr(target_arch = "wasm32", inline(never))]
-#[cfg_attr(not(target_arch = "wasm32"), inline(always))]
-extern "C" fn exp_less<V: Real>(x: V, c: V) -> V {
+#[inline(always)]
+fn exp_less<V: Real>(x: V, c: V) -> V {
     let x = clamp(x, -87.3, 88.3);
     let n = round_even(x * V::splat(LOG2_E));
     let r = (x - n * V::splat(LN2_HI)) - n * V::splat(LN2_LO);

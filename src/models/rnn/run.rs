@@ -130,10 +130,11 @@ impl<'a> Run<'_, 'a> {
         tensor::product(self.isa, acts, w, x, y, &mut self.cursor.at, self.budget)
     }
 
-    /// x = the embeddings of the tokens, or the vectors
+    /// x = the embeddings of the tokens, or the vectors; or at once g, from the table
     fn input(&mut self, s: &mut State<'_>) -> Checked<bool> {
         let width = self.model.config.n_input.max(1);
         match self.batch.input {
+            Input::Ids(_) if self.recall(s, false) => self.cursor.stage = GATES,
             Input::Ids(ids) => {
                 let table = self.model.table.token_embd.matrix(self.model.file)?;
                 for (x, &id) in s.x.chunks_exact_mut(width).zip(ids) {
@@ -192,27 +193,27 @@ impl<'a> Run<'_, 'a> {
         let n = self.batch.n;
         let gates = layer.hidden as usize * self.model.config.cell.n_gates();
         let g = part(s.g, way * n * gates, n * gates)?;
-        if self.cursor.at == 0 && self.recall(s.table, g, gates, false) {
-            return Ok(true);
-        }
         let x = first(s.x, n * layer.input as usize)?;
         let done = self.product(&mut s.acts, layer.pair(way, IH), (x, n), g)?;
         if done {
-            self.recall(s.table, g, gates, true);
+            self.recall(s, true);
         }
         Ok(done)
     }
 
-    /// Takes g for all tokens of the batch from the table, or keeps it there;
-    /// false if the table lacks one of them. (Without texts there is no table,
-    /// which the compiler is told here.)
-    fn recall(&self, table: &mut [f32], g: &mut [f32], gates: usize, keep: bool) -> bool {
-        let Input::Ids(ids) = self.batch.input else { return false };
-        if !cfg!(feature = "text") || table.is_empty() || self.cursor.layer > 0 {
+    /// Takes the first layer's g for all tokens of the batch from the table, or
+    /// keeps it there; false if the table lacks one of them. (Without texts there
+    /// is no table, which the compiler is told here.)
+    fn recall(&self, s: &mut State<'_>, keep: bool) -> bool {
+        let (Input::Ids(ids), Ok((layer, _))) = (self.batch.input, self.layer()) else {
+            return false;
+        };
+        if !cfg!(feature = "text") || s.table.is_empty() || self.cursor.layer > 0 {
             return false;
         }
-        for (id, g) in ids.iter().zip(g.chunks_exact_mut(gates.max(1))) {
-            let row = part(table, *id as usize * (1 + gates), 1 + gates);
+        let gates = layer.hidden as usize * self.model.config.cell.n_gates();
+        for (id, g) in ids.iter().zip(s.g.chunks_exact_mut(gates.max(1))) {
+            let row = part(s.table, *id as usize * (1 + gates), 1 + gates);
             let Ok([known, row @ ..]) = row else { return false };
             if keep {
                 *known = 1.0;
