@@ -56,7 +56,7 @@ fn refuses(values: Vec<(&str, Value)>, words: &str) {
 }
 
 /// An LSTM of vectors, with more or other values.
-fn lstm<'k>(n_layer: u32, more: Vec<(&'k str, Value)>) -> Vec<(&'k str, Value)> {
+fn lstm(n_layer: u32, more: Vec<(&str, Value)>) -> Vec<(&str, Value)> {
     let first = vec![
         ("general.architecture", text("lstm")),
         ("lstm.block_count", number(n_layer)),
