@@ -6,6 +6,7 @@
 mod common;
 
 use common::Aligned;
+use common::metadata::Metadata;
 use pagelm::Model;
 
 /// A value as a GGUF file holds it: its type's number, and its bytes.
@@ -16,8 +17,7 @@ const BOOL: u32 = 7;
 const ARRAY: u32 = 9;
 
 fn text(text: &str) -> Value {
-    let len = (text.len() as u64).to_le_bytes();
-    (8, [&len, text.as_bytes()].concat())
+    (8, common::metadata::string(text))
 }
 
 fn number(n: u32) -> Value {
@@ -25,21 +25,13 @@ fn number(n: u32) -> Value {
 }
 
 fn array(tag: u32, n: usize, bytes: Vec<u8>) -> Value {
-    (ARRAY, [&tag.to_le_bytes()[..], &(n as u64).to_le_bytes(), &bytes].concat())
+    (ARRAY, common::metadata::array(tag, n, &bytes))
 }
 
 /// A file of metadata alone.
 fn file(values: Vec<(&str, Value)>) -> Vec<u8> {
-    let mut bytes = b"GGUF".to_vec();
-    bytes.extend(3u32.to_le_bytes());
-    bytes.extend(0u64.to_le_bytes());
-    bytes.extend((values.len() as u64).to_le_bytes());
-    for (key, (tag, value)) in values {
-        bytes.extend(text(key).1);
-        bytes.extend(tag.to_le_bytes());
-        bytes.extend(value);
-    }
-    bytes
+    let add = |made: Metadata, (key, (tag, value)): (&str, Value)| made.value(key, tag, &value);
+    values.into_iter().fold(Metadata::default(), add).file()
 }
 
 /// What loading it says.

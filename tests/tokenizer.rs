@@ -218,11 +218,11 @@ fn bytes_without_a_token_are_unknown_or_an_error() {
             .texts("ggml.tokens", &tokens)
             .texts("ggml.merges", &[""; 0])
     };
-    with(&without_z(build::Metadata::default()), |t| {
+    with(&without_z(build::metadata()), |t| {
         assert_eq!(encode_as(t, b"abc xyz z", false), Err(Error::Unencodable { offset: 6 }));
         assert_eq!(decode(t, &encode(t, "abc xy")), b"abc xy");
     });
-    with(&without_z(build::Metadata::default()).u32("ggml.unknown_token_id", 255), |t| {
+    with(&without_z(build::metadata()).u32("ggml.unknown_token_id", 255), |t| {
         let ids = encode(t, "yz");
         assert_eq!(ids, [t.id_of(b"y").expect("a byte"), 255]);
     });
@@ -230,7 +230,7 @@ fn bytes_without_a_token_are_unknown_or_an_error() {
 
 #[test]
 fn a_model_without_a_tokenizer_takes_ids_only() {
-    with(&build::Metadata::default(), |t| {
+    with(&build::metadata(), |t| {
         assert_eq!((t.kind(), t.n_vocab(), t.max_token_bytes()), (Kind::None, 0, 0));
         assert_eq!((t.bos(), t.eos(), t.id_of(b"a")), (None, None, None));
         assert_eq!(encode_as(t, b"a", false), Err(Error::NoTokenizer));
@@ -259,7 +259,7 @@ fn encode_stops_at_the_first_error_and_needs_all_its_work() {
 fn the_file_may_leave_most_things_out() {
     // No types, no `pre`, no begin or end: a vocabulary of before there were such keys.
     let tokens: Vec<String> = build::alphabet().into_iter().chain(["ab".into()]).collect();
-    let old = build::Metadata::default()
+    let old = build::metadata()
         .text("ggml.model", "gpt2")
         .texts("ggml.tokens", &tokens)
         .texts("ggml.merges", &["a b"]);

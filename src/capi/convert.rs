@@ -49,9 +49,9 @@ pub(super) fn model_info(info: &ModelInfo, mem_size: usize) -> pagelm_model_info
 
 /// The caller's parameters of a session.
 pub(super) fn params(g: &mut Guard, c: &pagelm_session_params) -> SessionParams {
-    // All bits up to the last one; without texts there is nothing else to keep.
-    let known = if cfg!(feature = "text") { 2 * PAGELM_LOW_MEMORY - 1 } else { PAGELM_LOW_MEMORY };
-    g.flags(c.flags, known);
+    // Without texts there is nothing to keep.
+    let keep = PAGELM_ALL_LOGITS | PAGELM_EMBEDDING | PAGELM_ATTENTION | PAGELM_HALF_CACHE;
+    g.flags(c.flags, PAGELM_LOW_MEMORY | if cfg!(feature = "text") { keep } else { 0 });
     let when_full = match c.when_full {
         PAGELM_WHEN_FULL_STOP => WhenFull::Stop,
         PAGELM_WHEN_FULL_SLIDE => WhenFull::Slide,

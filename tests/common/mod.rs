@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 #![allow(dead_code)] // each test takes its part
 
+pub mod metadata;
+
 use pagelm::{Model, Progress, Session, SessionParams};
 
 /// Bytes at an address that is a multiple of 8.

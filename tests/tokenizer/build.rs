@@ -6,68 +6,14 @@ use pagelm::gguf::Gguf;
 use pagelm::tokenizer::Tokenizer;
 use pagelm::{Error, Result};
 
-/// Metadata in the order it is added.
-#[derive(Clone, Default)]
-pub struct Metadata {
-    count: u64,
-    bytes: Vec<u8>,
-}
+#[path = "../common/metadata.rs"]
+mod metadata;
 
-fn string(out: &mut Vec<u8>, text: &[u8]) {
-    out.extend((text.len() as u64).to_le_bytes());
-    out.extend(text);
-}
+pub use metadata::Metadata;
 
-impl Metadata {
-    fn key(mut self, key: &str, tag: u32) -> Self {
-        self.count += 1;
-        string(&mut self.bytes, format!("tokenizer.{key}").as_bytes());
-        self.bytes.extend(tag.to_le_bytes());
-        self
-    }
-
-    pub fn u32(self, key: &str, value: u32) -> Self {
-        let mut made = self.key(key, 4);
-        made.bytes.extend(value.to_le_bytes());
-        made
-    }
-
-    pub fn flag(self, key: &str, value: bool) -> Self {
-        let mut made = self.key(key, 7);
-        made.bytes.push(value.into());
-        made
-    }
-
-    pub fn text(self, key: &str, value: impl AsRef<[u8]>) -> Self {
-        let mut made = self.key(key, 8);
-        string(&mut made.bytes, value.as_ref());
-        made
-    }
-
-    pub fn texts<T: AsRef<[u8]>>(self, key: &str, values: &[T]) -> Self {
-        let mut made = self.key(key, 9);
-        made.bytes.extend(8u32.to_le_bytes());
-        made.bytes.extend((values.len() as u64).to_le_bytes());
-        values.iter().for_each(|value| string(&mut made.bytes, value.as_ref()));
-        made
-    }
-
-    pub fn i32s(self, key: &str, values: &[i32]) -> Self {
-        let mut made = self.key(key, 9);
-        made.bytes.extend(5u32.to_le_bytes());
-        made.bytes.extend((values.len() as u64).to_le_bytes());
-        values.iter().for_each(|value| made.bytes.extend(value.to_le_bytes()));
-        made
-    }
-
-    pub fn file(&self) -> Vec<u8> {
-        let mut file = b"GGUF".to_vec();
-        file.extend(3u32.to_le_bytes());
-        file.extend(0u64.to_le_bytes());
-        file.extend(self.count.to_le_bytes());
-        file.extend(&self.bytes);
-        file
-    }
+/// A tokenizer's metadata, to be added.
+pub fn metadata() -> Metadata {
+    Metadata::of("tokenizer.")
 }
 
 /// Lays out the tokenizer of a file, in memory that held something else, and
@@ -140,7 +86,7 @@ pub fn bpe(merges: &[&str], more: &[(&str, i32)]) -> Metadata {
     let mut types = vec![1; tokens.len()];
     tokens.extend(more.iter().map(|(text, _)| (*text).to_string()));
     types.extend(more.iter().map(|(_, kind)| kind));
-    Metadata::default()
+    metadata()
         .text("ggml.model", "gpt2")
         .text("ggml.pre", "gpt-2")
         .texts("ggml.tokens", &tokens)
@@ -165,7 +111,7 @@ pub fn gpt2_and(more: &[(&str, i32)]) -> Metadata {
 /// A `pagelm.pieces` vocabulary of texts and types.
 pub fn pieces<T: AsRef<[u8]>>(tokens: &[(T, i32)]) -> Metadata {
     let (texts, types): (Vec<_>, Vec<_>) = tokens.iter().map(|(text, kind)| (text, *kind)).unzip();
-    Metadata::default()
+    metadata()
         .text("ggml.model", "pagelm.pieces")
         .texts("ggml.tokens", &texts)
         .i32s("ggml.token_type", &types)

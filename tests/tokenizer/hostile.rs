@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use crate::build::{
-    Metadata, Random, alphabet, bpe, decode, encode, encode_as, error_of, gpt2, load, pieces, with,
+    Metadata, Random, alphabet, bpe, decode, encode, encode_as, error_of, gpt2, load, metadata,
+    pieces, with,
 };
 use pagelm::Error;
 use pagelm::arena::Reserve;
@@ -10,7 +11,7 @@ use pagelm::gguf::Gguf;
 use pagelm::tokenizer::Tokenizer;
 
 fn model(name: &str) -> Metadata {
-    Metadata::default().text("ggml.model", name)
+    metadata().text("ggml.model", name)
 }
 
 #[test]
@@ -32,7 +33,7 @@ fn keys_of_the_wrong_type_or_missing() {
     let plain = || bpe(&[], &[]);
     let ok = |name| model(name).texts("ggml.tokens", &["a", "b"]);
     let cases = [
-        (Metadata::default().u32("ggml.model", 1), "tokenizer.ggml.model"),
+        (metadata().u32("ggml.model", 1), "tokenizer.ggml.model"),
         (model("gpt2").u32("ggml.pre", 2), "tokenizer.ggml.pre"),
         (model("gpt2").i32s("ggml.tokens", &[1, 2]), TOKENS),
         (model("gpt2").text("ggml.tokens", "abc"), TOKENS),

@@ -1,5 +1,5 @@
 //! A recurrent network that filters a signal, for a page or an AudioWorklet:
-//! the engine as a Rust library and four functions of our own around it, which
+//! the engine as a Rust library and five functions of our own around it, which
 //! is the smallest module that runs a network.
 //!
 //! The host writes a packed model file (`pagelm pack`) to `place()`, calls
